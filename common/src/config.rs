@@ -1,0 +1,175 @@
+//! Reading a configuration file that only its owner can have written.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::geteuid;
+use serde::de::DeserializeOwned;
+
+/// The largest configuration file that is read, in bytes.
+pub const LARGEST: u64 = 1024 * 1024;
+
+/// What is wrong with a configuration file: file, and line and key where known.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It could not be opened or read.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Somebody other than root and its owner could have written it.
+    #[error("{}: {reason}", path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// What makes it so.
+        reason: &'static str,
+    },
+    /// It is not what it should be.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Which key, and why.
+        message: String,
+    },
+}
+
+/// Reads a whole file of at most [`LARGEST`] bytes, by descriptor, when only
+/// root or its own user can have written it: a regular file that is no link,
+/// in a directory of which the same is true. `None` when there is none.
+///
+/// # Errors
+/// When it cannot be read or trusted.
+pub fn read_trusted(path: &Path) -> Result<Option<String>, ConfigError> {
+    let io_error = |error: io::Error| ConfigError::Io { path: path.to_owned(), error };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io_error(io::ErrorKind::InvalidInput.into()))?;
+    let folder = match open(parent, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_PATH, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        opened => opened.map_err(|error| io_error(error.into()))?,
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(&folder, name, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        opened => opened.map_err(|error| io_error(error.into()))?,
+    };
+    let untrusted = |reason| ConfigError::Untrusted { path: path.to_owned(), reason };
+    let status = fstat(&file).map_err(|error| io_error(error.into()))?;
+    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(untrusted("not a regular file"));
+    }
+    distrust(&status).map_or(Ok(()), |reason| Err(untrusted(reason)))?;
+    let around = fstat(&folder).map_err(|error| io_error(error.into()))?;
+    distrust(&around).map_or(Ok(()), |_| Err(untrusted("its directory can be written by others")))?;
+    let mut text = Vec::with_capacity(usize::try_from(status.st_size).unwrap_or(0).min(65_536) + 64);
+    File::from(file).take(LARGEST + 1).read_to_end(&mut text).map_err(io_error)?;
+    if text.len() as u64 > LARGEST {
+        return Err(untrusted("larger than 1 MiB"));
+    }
+    let text = String::from_utf8(text).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        ConfigError::Syntax { path: path.to_owned(), line, message: "not UTF-8".to_owned() }
+    })?;
+    Ok(Some(text))
+}
+
+fn distrust(status: &FileStat) -> Option<&'static str> {
+    if status.st_uid != 0 && status.st_uid != geteuid().as_raw() {
+        Some("owned by neither root nor the user that runs this")
+    } else if status.st_mode & 0o022 != 0 {
+        Some("can be written by its group or by others")
+    } else {
+        None
+    }
+}
+
+/// Understands the text of a TOML file. `T` refuses unknown keys by
+/// `deny_unknown_fields`.
+///
+/// # Errors
+/// File, line, and what is wrong with which key.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
+        let written = text.lines().nth(line - 1).unwrap_or_default();
+        let key = written.split('=').next().unwrap_or_default().trim();
+        let key = key.chars().take(80).collect::<String>();
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        let named = key.is_empty() || message.contains(key.as_str());
+        let message = if named { message } else { format!("{key}: {message}") };
+        ConfigError::Syntax { path: path.to_owned(), line, message }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        let dir = folder();
+        let path = dir.path().join("x.toml");
+        std::fs::write(&path, "a = 1\n").unwrap();
+        assert_eq!(read_trusted(&path).unwrap().as_deref(), Some("a = 1\n"));
+        for mode in [0o660, 0o606, 0o666] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read_trusted(&path), Err(ConfigError::Untrusted { .. })), "{mode:o}");
+        }
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let error = read_trusted(&path).unwrap_err().to_string();
+        assert!(error.ends_with("its directory can be written by others"), "{error}");
+    }
+
+    #[test]
+    fn links_pipes_and_giants_are_refused_and_absence_is_none() {
+        let dir = folder();
+        let path = dir.path().join("x.toml");
+        assert!(read_trusted(&path).unwrap().is_none());
+        assert!(read_trusted(&dir.path().join("no/x.toml")).unwrap().is_none());
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        assert!(read_trusted(&path).is_err());
+        nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRUSR).unwrap();
+        assert!(read_trusted(&dir.path().join("pipe")).is_err());
+        let giant = File::create(dir.path().join("giant")).unwrap();
+        giant.set_len(LARGEST + 1).unwrap();
+        assert!(read_trusted(&dir.path().join("giant")).is_err());
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        #[derive(serde::Deserialize, Debug)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only its shape is used")]
+        struct Known {
+            ttl: u64,
+        }
+        let error = |text: &str| parse::<Known>(Path::new("x.toml"), text).unwrap_err().to_string();
+        assert!(error("ttl = 1\n\ntll = 2\n").starts_with("x.toml:3: unknown field `tll`"));
+        assert!(
+            error("# ok\nttl = \"no\"\n").starts_with("x.toml:2: ttl: invalid type"),
+            "{}",
+            error("# ok\nttl = \"no\"\n")
+        );
+        assert!(error("ttl = = 3").starts_with("x.toml:1: "));
+    }
+}

@@ -1,0 +1,20 @@
+//! What the programs of wazuh-toolkit agree on.
+//!
+//! - [`wazuh`]: how Wazuh calls us and what it expects back
+//! - [`alert`]: the fields of an alert, whatever its author wrote around them
+//! - [`address`]: an address or network, parsed once
+//! - [`config`]: a configuration file that only its owner can have written
+//! - [`record`]: one line in a log that others can write to, too
+//! - [`netlink`]: how to talk with the kernel
+//!
+//! It is linked into programs that run as root on every protected host. So it
+//! holds no policy, starts no process, prints nothing and has no state.
+
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod alert;
+pub mod config;
+pub mod netlink;
+pub mod record;
+pub mod wazuh;

@@ -1,0 +1,123 @@
+//! What we read of Wazuh's own configuration.
+//!
+//! Wazuh 4.14.7: `src/config/client-config.c`, `src/config/cluster-config.c`,
+//! `src/os_execd/config.c`, `src/os_execd/exec.c`.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+/// The parts of `ossec.conf` that a program on a protected host must know.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct OssecConf {
+    /// Managers and cluster nodes, each an address or a name.
+    pub peers: Vec<String>,
+    /// Ports on which the managers take events; 1514 where none is given.
+    pub ports: Vec<u16>,
+    /// Timeouts of repeated offenders, in seconds (minutes in the file).
+    pub repeated_offenders: Vec<u64>,
+}
+
+/// More peers than any cluster has; what follows is not read.
+const MOST_PEERS: usize = 1024;
+
+impl OssecConf {
+    /// Reads the text of an `ossec.conf`. Several roots are legal there, and
+    /// what is no XML ends the reading: what stood before it counts.
+    #[must_use]
+    pub fn parse(text: &str) -> OssecConf {
+        let mut conf = OssecConf::default();
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_end_names = false;
+        let mut path: Vec<String> = Vec::new();
+        while let Ok(event) = reader.read_event() {
+            match event {
+                Event::Start(tag) if path.len() < 64 => {
+                    path.push(tag.name().as_ref().to_owned());
+                }
+                Event::End(_) => {
+                    path.pop();
+                }
+                Event::Text(text) => {
+                    conf.take(&path, text.trim());
+                }
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        if conf.ports.is_empty() {
+            conf.ports.push(1514);
+        }
+        conf
+    }
+
+    fn take(&mut self, path: &[String], text: &str) {
+        let place: Vec<&str> = path.iter().map(String::as_str).collect();
+        match place.as_slice() {
+            // 4.x names the managers in <server>, 5.x agents in <manager>.
+            [_, "client", "server" | "manager", "address"] | [_, "cluster", "nodes", "node"]
+                if self.peers.len() < MOST_PEERS && !text.is_empty() && text.len() <= 255 =>
+            {
+                self.peers.push(text.to_owned());
+            }
+            [_, "client", "server" | "manager", "port"] => self.ports.extend(text.parse::<u16>().ok()),
+            [_, "active-response", "repeated_offenders"] => {
+                let minutes = text.split(',').filter_map(|minutes| minutes.trim().parse::<u64>().ok());
+                self.repeated_offenders.extend(minutes.map(|minutes| minutes.saturating_mul(60)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The largest timeout, in seconds, that the command table gives to this
+/// executable. `None` when it names it nowhere, `Some(0)` when only without
+/// a timeout. Lines are `name - executable - timeout`.
+#[must_use]
+pub fn largest_timeout(ar_conf: &str, executable: &str) -> Option<u64> {
+    ar_conf
+        .lines()
+        .filter_map(|line| {
+            let (rest, timeout) = line.rsplit_once(" - ")?;
+            let (_, file) = rest.split_once(" - ")?;
+            (file.trim() == executable).then(|| timeout.trim().parse().ok())?
+        })
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managers_nodes_ports_and_offenders_are_found_in_any_root() {
+        let conf = OssecConf::parse(
+            "<!-- <server><address>203.0.113.9</address></server> -->
+             <ossec_config><client><server><address>192.0.2.10</address><port>1515</port></server>
+             <server><address> manager.example.org </address></server></client></ossec_config>
+             <ossec_config><cluster><nodes><node>192.0.2.11</node></nodes></cluster>
+             <active-response><repeated_offenders>30, 60,x,120</repeated_offenders></active-response>
+             </ossec_config>",
+        );
+        assert_eq!(conf.peers, ["192.0.2.10", "manager.example.org", "192.0.2.11"]);
+        assert_eq!(conf.ports, [1515]);
+        assert_eq!(conf.repeated_offenders, [1800, 3600, 7200]);
+    }
+
+    #[test]
+    fn broken_xml_keeps_what_stood_before_it() {
+        let conf = OssecConf::parse("<a><client><server><address>192.0.2.1</address></server></client><<<&x");
+        assert_eq!(conf.peers, ["192.0.2.1"]);
+        assert_eq!(conf.ports, [1514]);
+        assert!(OssecConf::parse(&"<a>".repeat(100_000)).peers.is_empty());
+    }
+
+    #[test]
+    fn the_largest_timeout_of_the_executable_counts() {
+        let table = "restart-ossec0 - restart-ossec.sh - 0\nblock600 - custom-block - 600\n\
+                     block60 - custom-block - 60\nother9999 - other - 9999\nmy-block5 - my - block - 5\n";
+        assert_eq!(largest_timeout(table, "custom-block"), Some(600));
+        assert_eq!(largest_timeout(table, "restart-ossec.sh"), Some(0));
+        assert_eq!(largest_timeout(table, "firewall-drop"), None);
+        assert_eq!(largest_timeout("custom-block - x", "custom-block"), None);
+    }
+}
