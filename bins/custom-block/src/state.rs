@@ -1,0 +1,107 @@
+//! What outlives a run, in `<state-dir>/custom-block` (0700).
+//!
+//! ```text
+//! blocks.jsonl   the journal: every change, appended; read by the verbs only
+//! ledger/…       small records found directly by key; what an add must know
+//! counters       new blocks of the last minute, and how many stand
+//! names.json     addresses of the names in ossec.conf and the allowlist
+//! outbox/…       what firewalls with an HTTP API have not been told yet
+//! blocklist      the deadlines behind the file backend's list
+//! metrics.json   the counters behind the metrics file
+//! ```
+//!
+//! A record stands from before its block until after it: a run that is killed
+//! between any two steps leaves a block without a record never, and a record
+//! without a block at worst, which the kernel's answer corrects. Nothing is
+//! synced to disk while Wazuh waits; the kernel decides what is blocked.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+pub mod counters;
+pub mod entry;
+pub mod journal;
+pub mod ledger;
+
+/// Between two attempts at a lock that another run holds for microseconds.
+const LOCK_PAUSE: Duration = Duration::from_micros(200);
+
+/// The state directory of this program.
+#[derive(Debug, Clone)]
+pub struct State {
+    dir: PathBuf,
+}
+
+impl State {
+    /// The state below this directory (all programs' one), which may not exist yet.
+    #[must_use]
+    pub fn below(state_dir: &Path) -> State {
+        State { dir: state_dir.join("custom-block") }
+    }
+
+    /// Where a part of it lies.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Makes the directories.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn create(&self) -> io::Result<()> {
+        if let Some(parent) = self.dir.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(self.dir.join("ledger"))
+    }
+}
+
+/// Locks a file, trying until `patience`; never sleeps in the kernel.
+///
+/// # Errors
+/// `TimedOut` when another run holds it all that time.
+pub fn lock(file: File, how: FlockArg, patience: Instant) -> io::Result<Flock<File>> {
+    let mut file = file;
+    loop {
+        match Flock::lock(file, how) {
+            Ok(locked) => return Ok(locked),
+            Err((returned, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < patience => {
+                file = returned;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Err(io::ErrorKind::TimedOut.into()),
+            Err((_, error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Replaces a file as a whole: readers see the old one or the new one.
+///
+/// # Errors
+/// When it cannot be written; the old one is untouched then.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}

@@ -1,0 +1,107 @@
+//! `restore`: what should stand, stands; what is over, is lifted.
+//!
+//! After a reboot, after somebody flushed the firewall, and on a timer. Here
+//! nobody of Wazuh waits: names are resolved and the journal is folded.
+
+use std::collections::BTreeSet;
+
+use crate::backends::Backends;
+use crate::block::{self, Lifted};
+use crate::call::Run;
+use crate::firewall::{Backend, Block, Fault};
+use crate::host::{self, WazuhConf};
+use crate::lifetime;
+use crate::names::{self, Names};
+use crate::state::{counters, journal};
+
+use super::{FAILED, deliver, say, warn};
+
+/// Wazuh's own delete comes within this many seconds after the end.
+const LATE: u64 = 5;
+
+/// Restores, reaps, resolves, compacts, delivers.
+#[must_use]
+pub fn restore(run: &Run) -> u8 {
+    let mut whole = true;
+    let mut problem = |what: String| {
+        warn(&what);
+        whole = false;
+    };
+    let wazuh = WazuhConf::read(&run.call.installation);
+    let mut faults = Vec::new();
+    let allowlist = host::allowlist(&run.settings, &mut faults);
+    faults.into_iter().for_each(&mut problem);
+    match Names::refresh(&run.state, names::wanted(&wazuh.ossec.peers, &allowlist)) {
+        Ok(unresolved) => unresolved.iter().for_each(|name| warn(&format!("{name} cannot be resolved now"))),
+        Err(error) => problem(format!("the resolved names cannot be kept: {error}")),
+    }
+    let entries = match journal::entries(&run.state) {
+        Ok(entries) => entries,
+        Err(error) => {
+            warn(&format!("the journal cannot be read: {error}"));
+            return FAILED;
+        }
+    };
+
+    let over = |until: Option<u64>| until.is_some_and(|until| until.saturating_add(LATE) < run.now);
+    let mut lifted = 0;
+    for entry in entries.values() {
+        if !entry.owners.is_empty() && entry.owners.iter().all(|owner| over(owner.until)) {
+            if let Lifted::Everywhere(done) = block::expire(run, entry.target) {
+                for fault in &done.faults {
+                    problem(fault.clone());
+                }
+            }
+            lifted += 1;
+        }
+    }
+
+    let backends = Backends::new(&run.settings, &run.state, run.deadline);
+    let mut put = 0;
+    for backend in [Backend::Nftables, Backend::Ipset, Backend::Iptables, Backend::File] {
+        let wanted: Vec<Block> = entries
+            .values()
+            .filter(|entry| entry.is_active(run.now) && entry.backends().contains(&backend))
+            .map(|entry| Block {
+                target: entry.target,
+                timeout: entry.left(run.now).map(lifetime::kernel_timeout),
+                comment: entry
+                    .owners
+                    .first()
+                    .map(|owner| format!("{} rule {}", owner.name, owner.rule))
+                    .unwrap_or_default(),
+            })
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let restored = match backends.open(backend) {
+            Ok(None) | Err(Fault::Absent(_)) => continue,
+            Err(fault) => Err(fault),
+            Ok(Some(mut firewall)) => firewall.standing().and_then(|standing| {
+                let there: BTreeSet<_> = standing.into_iter().map(|standing| standing.target).collect();
+                let missing: Vec<Block> =
+                    wanted.into_iter().filter(|block| !there.contains(&block.target)).collect();
+                put += missing.len();
+                // Also with nothing missing: the rules around may be gone.
+                firewall.restore(&missing)
+            }),
+        };
+        if let Err(fault) = restored {
+            problem(format!("{backend}: {fault}"));
+        }
+    }
+    let standing = backends.standing().0.len() as u64;
+    if let Err(error) =
+        counters::update(&run.state, run.patience(), |counters| counters.recount(standing, run.now))
+    {
+        problem(format!("counters: {error}"));
+    }
+    if let Err(error) = journal::compact(&run.state, run.patience(), run.now, run.decay()) {
+        problem(format!("the journal cannot be compacted: {error}"));
+    }
+    tracing::info!(put, lifted, standing, "restored");
+    say(&format!("{put} put back, {lifted} lifted because their time is over, {standing} stand."));
+    let delivered = deliver::deliver(run);
+    if whole { delivered } else { FAILED.max(delivered) }
+}
