@@ -228,8 +228,13 @@ impl FieldPath {
 }
 
 impl fmt::Display for FieldPath {
+    /// Dotted where that says the same, else as a pointer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("."))
+        if self.0.iter().any(|step| step.contains(['.', '/', '~'])) {
+            self.0.iter().try_for_each(|step| write!(f, "/{}", step.replace('~', "~0").replace('/', "~1")))
+        } else {
+            f.write_str(&self.0.join("."))
+        }
     }
 }
 

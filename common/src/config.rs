@@ -44,44 +44,79 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a whole file of at most [`LARGEST`] bytes, by descriptor, when only
-/// root or its own user can have written it: a regular file that is no link,
-/// in a directory of which the same is true. `None` when there is none.
+/// A file that only root or its own user can have written.
+#[derive(Debug)]
+pub struct Trusted {
+    file: File,
+    path: PathBuf,
+}
+
+/// Opens a file by descriptor, when only root or the user that runs this can
+/// have written it: a regular file that is no link, in a directory of which
+/// the same is true. `None` when there is none.
 ///
 /// # Errors
-/// When it cannot be read or trusted.
-pub fn read_trusted(path: &Path) -> Result<Option<String>, ConfigError> {
-    let io_error = |error: io::Error| ConfigError::Io { path: path.to_owned(), error };
+/// When it cannot be opened or trusted.
+pub fn open_trusted(path: &Path) -> Result<Option<Trusted>, ConfigError> {
+    let io_error = |error: Errno| ConfigError::Io { path: path.to_owned(), error: error.into() };
+    let untrusted = |reason| ConfigError::Untrusted { path: path.to_owned(), reason };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io_error(io::ErrorKind::InvalidInput.into()))?;
+    let name = path.file_name().ok_or_else(|| io_error(Errno::EINVAL))?;
     let folder = match open(parent, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_PATH, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(None),
-        opened => opened.map_err(|error| io_error(error.into()))?,
+        opened => opened.map_err(io_error)?,
     };
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(&folder, name, flags, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(None),
-        opened => opened.map_err(|error| io_error(error.into()))?,
+        opened => opened.map_err(io_error)?,
     };
-    let untrusted = |reason| ConfigError::Untrusted { path: path.to_owned(), reason };
-    let status = fstat(&file).map_err(|error| io_error(error.into()))?;
+    let status = fstat(&file).map_err(io_error)?;
     if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(untrusted("not a regular file"));
     }
     distrust(&status).map_or(Ok(()), |reason| Err(untrusted(reason)))?;
-    let around = fstat(&folder).map_err(|error| io_error(error.into()))?;
+    let around = fstat(&folder).map_err(io_error)?;
     distrust(&around).map_or(Ok(()), |_| Err(untrusted("its directory can be written by others")))?;
-    let mut text = Vec::with_capacity(usize::try_from(status.st_size).unwrap_or(0).min(65_536) + 64);
-    File::from(file).take(LARGEST + 1).read_to_end(&mut text).map_err(io_error)?;
-    if text.len() as u64 > LARGEST {
-        return Err(untrusted("larger than 1 MiB"));
+    Ok(Some(Trusted { file: File::from(file), path: path.to_owned() }))
+}
+
+impl Trusted {
+    /// What the system knows of the opened file.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.file.metadata()
     }
-    let text = String::from_utf8(text).map_err(|error| {
-        let line =
-            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-        ConfigError::Syntax { path: path.to_owned(), line, message: "not UTF-8".to_owned() }
-    })?;
-    Ok(Some(text))
+
+    /// Its text, of at most [`LARGEST`] bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read, is larger, or is not UTF-8.
+    pub fn text(self) -> Result<String, ConfigError> {
+        let path = self.path;
+        let mut text = Vec::with_capacity(8192);
+        if let Err(error) = self.file.take(LARGEST + 1).read_to_end(&mut text) {
+            return Err(ConfigError::Io { path, error });
+        }
+        if text.len() as u64 > LARGEST {
+            return Err(ConfigError::Untrusted { path, reason: "larger than 1 MiB" });
+        }
+        String::from_utf8(text).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+            ConfigError::Syntax { path, line, message: "not UTF-8".to_owned() }
+        })
+    }
+}
+
+/// The text of a trusted file; see [`open_trusted`] and [`Trusted::text`].
+///
+/// # Errors
+/// When it cannot be read or trusted.
+pub fn read_trusted(path: &Path) -> Result<Option<String>, ConfigError> {
+    open_trusted(path)?.map(Trusted::text).transpose()
 }
 
 fn distrust(status: &FileStat) -> Option<&'static str> {

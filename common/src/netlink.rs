@@ -365,6 +365,12 @@ impl Refusal {
         Refusal { message: 0, error }
     }
 
+    /// True of a dump that was whole but for changes made meanwhile.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.error.kind() == io::ErrorKind::Interrupted
+    }
+
     /// The kernel's error number, where it was the kernel's.
     #[must_use]
     pub fn errno(&self) -> Errno {

@@ -120,15 +120,6 @@ impl Firewall for Blocklist {
             .collect())
     }
 
-    fn restore(&mut self, blocks: &[Block]) -> Result<(), Fault> {
-        self.change(|lines| {
-            for block in blocks {
-                lines.entry(block.target).or_insert_with(|| until(block));
-            }
-            Ok(())
-        })
-    }
-
     fn flush(&mut self) -> Result<(), Fault> {
         self.change(|lines| {
             lines.clear();

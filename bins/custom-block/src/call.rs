@@ -92,8 +92,8 @@ impl Run {
     #[must_use]
     pub fn new(call: Call) -> Run {
         let started = Instant::now();
-        let (settings, broken) = Settings::load_or_default(&call.config);
         let state = State::below(&call.state_dir);
+        let (settings, broken) = Settings::load_or_default(&call.config, &state);
         let deadline = started + settings.deadline;
         Run { call, settings, broken, state, started, now: crate::now(), deadline }
     }

@@ -5,35 +5,39 @@ use std::time::Duration;
 
 use common::address::Target;
 use common::alert::FieldPath;
-use common::config::{ConfigError, parse, read_trusted};
-use serde::{Deserialize, Deserializer};
+use common::config::{ConfigError, open_trusted, parse, read_trusted};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::api::Api;
 use crate::api::config::ApiConfig;
 use crate::firewall::Backend;
+use crate::state::State;
+use crate::state::cache::{self, Stamp};
 
+/// Under this name the meaning of the file is kept.
+const CACHE: &str = "config.json";
 /// The name of the file in the configuration directory.
 pub const FILE: &str = "custom-block.toml";
 /// Allowlists are read at each add: at most this many bytes of each file.
 const MOST_ALLOWLIST_FILES: usize = 16;
 
 /// Everything that can be configured; the default is what applies without a file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The ways of blocking, all of which are used.
     pub backends: Vec<Backend>,
     /// More places in an alert where an address may stand.
-    #[serde(deserialize_with = "field_paths")]
+    #[serde(deserialize_with = "field_paths", serialize_with = "texts")]
     pub ip_fields: Vec<FieldPath>,
     /// How long a block lasts that Wazuh gives no time.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
     pub ttl: Duration,
     /// The longest that Wazuh (not an administrator) may block.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
     pub max_ttl: Duration,
     /// A run ends, done or not, after this time.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
     pub deadline: Duration,
     /// New blocks in any 60 seconds; 0 is no limit.
     pub max_blocks_per_minute: u64,
@@ -46,7 +50,7 @@ pub struct Settings {
     /// From this many blocked hosts of one IPv6 /64 on, the /64 is blocked; 0 is never.
     pub ipv6_hosts_per_network: usize,
     /// Addresses, networks and host names that are never blocked.
-    #[serde(deserialize_with = "allowed")]
+    #[serde(deserialize_with = "allowed", serialize_with = "texts")]
     pub allowlist: Vec<Allowed>,
     /// Files of them, one a line.
     pub allowlist_files: Vec<PathBuf>,
@@ -57,7 +61,7 @@ pub struct Settings {
     /// Close the established TCP connections of a blocked address.
     pub close_connections: bool,
     /// The most time that closing them may take.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
     pub close_budget: Duration,
     /// A file in node_exporter's textfile format.
     pub metrics_file: Option<PathBuf>,
@@ -74,7 +78,7 @@ pub struct Settings {
 }
 
 /// Prefix lengths of both families.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Widths {
     /// Of IPv4 networks.
@@ -84,19 +88,19 @@ pub struct Widths {
 }
 
 /// Longer blocks for repeat offenders.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Escalation {
     /// The time to live of the first, second, … block is multiplied by these;
     /// the last one counts from there on. Empty is off.
     pub factors: Vec<u32>,
     /// Offences this long ago are forgotten.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
     pub decay: Duration,
 }
 
 /// The nftables backend.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nftables {
     /// Also drop what goes to a blocked address.
@@ -106,7 +110,7 @@ pub struct Nftables {
 }
 
 /// The iptables backend.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Iptables {
     /// An existing chain of the filter table to put the rules in, instead of
@@ -115,7 +119,7 @@ pub struct Iptables {
 }
 
 /// The file backend.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     /// The list to keep.
@@ -129,6 +133,15 @@ pub enum Allowed {
     Target(Target),
     /// A host name, resolved by `doctor`, `restore` and the timer only.
     Name(String),
+}
+
+impl std::fmt::Display for Allowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Allowed::Target(target) => target.fmt(f),
+            Allowed::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -187,11 +200,27 @@ impl Settings {
     /// Reads the file for a run of Wazuh's, which a broken one must not stop:
     /// then the defaults apply, with as much of the allowlist as can be read.
     #[must_use]
-    pub fn load_or_default(path: &Path) -> (Settings, Option<ConfigError>) {
-        match Settings::load(path) {
+    pub fn load_or_default(path: &Path, state: &State) -> (Settings, Option<ConfigError>) {
+        match Settings::load_kept(path, state) {
             Ok(settings) => (settings, None),
             Err(error) => (Settings::salvage(path), Some(error)),
         }
+    }
+
+    /// What was kept of a file that has not changed since, else the file.
+    fn load_kept(path: &Path, state: &State) -> Result<Settings, ConfigError> {
+        let Some(file) = open_trusted(path)? else { return Ok(Settings::default()) };
+        let stamp = file.metadata().ok().map(|metadata| Stamp::of(&metadata));
+        if let Some(kept) = stamp.as_ref().and_then(|stamp| cache::get(state, CACHE, stamp)) {
+            return Ok(kept);
+        }
+        let settings = Settings::load(path)?;
+        // The file may have been replaced between the two looks: then its
+        // stamp is another one, and what is kept here is never used.
+        if let Some(stamp) = stamp {
+            cache::put(state, CACHE, &stamp, &settings);
+        }
+        Ok(settings)
     }
 
     fn salvage(path: &Path) -> Settings {
@@ -304,6 +333,14 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     }
 }
 
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&humantime::format_duration(*duration).to_string())
+}
+
+fn texts<T: ToString, S: Serializer>(items: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(ToString::to_string))
+}
+
 fn field_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FieldPath>, D::Error> {
     Vec::<String>::deserialize(deserializer)?
         .iter()
@@ -379,10 +416,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         std::fs::write(&path, "allowlist = [\"192.0.2.0/24\"]\nhold = true\nbogus = 1\n").unwrap();
-        let (settings, error) = Settings::load_or_default(&path);
+        let (settings, error) = Settings::load_or_default(&path, &State::below(dir.path()));
         assert!(error.is_some());
         assert!(!settings.hold);
         assert_eq!(settings.allowlist, [Allowed::Target("192.0.2.0/24".parse().unwrap())]);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_file_means_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, state) = (dir.path().join(FILE), State::below(dir.path()));
+        std::fs::write(
+            &path,
+            "ttl = \"90m\"\nip_fields = [\"/a.b/c~1d\", \"e.f\"]\nallowlist = [\"192.0.2.0/24\", \"a.example\"]\n\
+             close_budget = \"1500us\"\n[escalation]\nfactors = [1, 4]\n[[api]]\nname = \"fw\"\npreset = \"generic\"\n\
+             url = \"https://fw.example\"\n[iptables]\nchain = \"X\"\n",
+        )
+        .unwrap();
+        let (first, error) = Settings::load_or_default(&path, &state);
+        assert!(error.is_none(), "{error:?}");
+        assert!(state.path(CACHE).exists());
+        let (kept, _) = Settings::load_or_default(&path, &state);
+        assert_eq!(format!("{first:?}"), format!("{kept:?}"));
+        std::fs::write(&path, "bogus = 1\n").unwrap();
+        assert!(Settings::load_or_default(&path, &state).1.is_some());
     }
 
     #[test]

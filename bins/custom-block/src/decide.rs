@@ -163,8 +163,7 @@ fn aggregated(target: Target, asker: Asker, facts: &Facts, settings: &Settings) 
     if asker != Asker::Wazuh || most == 0 || !target.is_host() || !target.is_ipv6() {
         return None;
     }
-    let blocked = facts.network_entry.as_ref().is_some_and(|entry| entry.is_active(facts.now));
-    (blocked || facts.neighbours.others(target, facts.now) + 1 >= most).then(|| target.widened(IPV6_NETWORK))
+    (facts.neighbours.others(target, facts.now) + 1 >= most).then(|| target.widened(IPV6_NETWORK))
 }
 
 /// A decision about a delete.

@@ -152,12 +152,12 @@ pub trait Firewall {
         Ok(self.standing()?.into_iter().find(|standing| standing.target == target))
     }
 
-    /// Puts many, builds anew what others removed, and removes what has lapsed.
+    /// Makes anew what others removed from around the blocks.
     ///
     /// # Errors
-    /// At the first that fails.
-    fn restore(&mut self, blocks: &[Block]) -> Result<(), Fault> {
-        blocks.iter().try_for_each(|block| self.put(block).map(drop))
+    /// When it may still be missing.
+    fn mend(&mut self) -> Result<(), Fault> {
+        Ok(())
     }
 
     /// Lifts all and removes what was built.

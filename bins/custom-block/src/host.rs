@@ -19,6 +19,7 @@ use crate::decide::Protected;
 use crate::names::Names;
 use crate::sockets;
 use crate::state::State;
+use crate::state::cache::{self, Stamp};
 
 /// The file that names this host's DNS servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -34,6 +35,9 @@ const LARGEST_TEXT: u64 = 256 * 1024;
 /// The largest ossec.conf or ar.conf that is read.
 const LARGEST_CONF: u64 = 4 * 1024 * 1024;
 
+/// Under this name the meaning of ossec.conf is kept.
+const CACHE: &str = "ossec.json";
+
 /// What Wazuh is configured to do on this host.
 #[derive(Debug, Default)]
 pub struct WazuhConf {
@@ -46,9 +50,18 @@ pub struct WazuhConf {
 impl WazuhConf {
     /// Reads both files; one that is absent or unreadable says nothing.
     #[must_use]
-    pub fn read(installation: &Installation) -> WazuhConf {
+    pub fn read(installation: &Installation, state: &State) -> WazuhConf {
+        let path = installation.ossec_conf();
+        let ossec = std::fs::metadata(&path).ok().map(|metadata| {
+            let stamp = Stamp::of(&metadata);
+            cache::get(state, CACHE, &stamp).unwrap_or_else(|| {
+                let conf = OssecConf::parse(&text_of(&path, LARGEST_CONF));
+                cache::put(state, CACHE, &stamp, &conf);
+                conf
+            })
+        });
         WazuhConf {
-            ossec: OssecConf::parse(&text_of(&installation.ossec_conf(), LARGEST_CONF)),
+            ossec: ossec.unwrap_or_default(),
             ar_conf: text_of(&installation.ar_conf(), LARGEST_CONF),
         }
     }
@@ -163,41 +176,56 @@ pub enum Families {
 /// The addresses of all interfaces of this network namespace, and its
 /// default gateways.
 fn interfaces_and_routes(families: Families, deadline: Instant, all: &mut Vec<Protected>) -> io::Result<()> {
-    const GET_ADDRESS: u16 = 22;
     const GET_ROUTE: u16 = 26;
-    const ADDRESS_HEADER: usize = 8;
-    const ROUTE_HEADER: usize = 12;
+    const HEADER: usize = 12;
+    /// The type of a route that leads to this host itself: it stands in the
+    /// table `local` for each own address.
+    const LOCAL: u8 = 2;
     let mut socket = Socket::open(SockProtocol::NetlinkRoute, deadline)?;
-    let mut messages = Messages::new();
-    let (any, each): (u8, &[u8]) = match families {
-        Families::Ipv4 => (2, &[2]),
-        Families::All => (0, &[2, 10]),
+    let families: &[u8] = match families {
+        Families::Ipv4 => &[2],
+        Families::All => &[2, 10],
     };
-    messages.begin(GET_ADDRESS, DUMP, &[any, 0, 0, 0, 0, 0, 0, 0]).finish();
-    socket.talk(&mut messages, 1, &mut |reply| {
-        let attributes = reply.attributes(ADDRESS_HEADER);
-        // IFA_LOCAL is ours where IFA_ADDRESS is the other end of a tunnel.
-        if let Some(target) = attributes.get(2).or(attributes.get(1)).and_then(address) {
-            all.push(Protected { target, what: "own IP" });
-        }
-    })?;
-    for &family in each {
-        let mut header = [0; ROUTE_HEADER];
+    for &family in families {
+        let mut header = [0; HEADER];
         header[0] = family;
         let mut messages = Messages::new();
         messages.begin(GET_ROUTE, DUMP, &header).finish();
         let mut seen = 0;
         socket.talk_until(&mut messages, 1, &mut |reply| {
-            default_gateways(reply, ROUTE_HEADER, &mut |target| {
+            default_gateways(reply, HEADER, &mut |target| {
                 all.push(Protected { target, what: "default gateway" });
             });
+            if reply.payload.get(7) == Some(&LOCAL)
+                && let Some(target) = reply.attributes(HEADER).get(1).and_then(address)
+            {
+                all.push(Protected { target, what: "own IP" });
+            }
             seen += 1;
             if seen < MOST_ROUTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         if seen >= MOST_ROUTES {
             socket = Socket::open(SockProtocol::NetlinkRoute, deadline)?;
+            own_addresses(&mut socket, family, all)?;
         }
     }
+    Ok(())
+}
+
+/// The addresses of all interfaces, where there are too many routes to find
+/// them among those.
+fn own_addresses(socket: &mut Socket, family: u8, all: &mut Vec<Protected>) -> io::Result<()> {
+    const GET_ADDRESS: u16 = 22;
+    const HEADER: usize = 8;
+    let mut messages = Messages::new();
+    messages.begin(GET_ADDRESS, DUMP, &[family, 0, 0, 0, 0, 0, 0, 0]).finish();
+    socket.talk(&mut messages, 1, &mut |reply| {
+        let attributes = reply.attributes(HEADER);
+        // IFA_LOCAL is ours where IFA_ADDRESS is the other end of a tunnel.
+        if let Some(target) = attributes.get(2).or(attributes.get(1)).and_then(address) {
+            all.push(Protected { target, what: "own IP" });
+        }
+    })?;
     Ok(())
 }
 

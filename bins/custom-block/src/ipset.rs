@@ -260,6 +260,15 @@ impl Firewall for Ipset {
         Ok(all)
     }
 
+    fn mend(&mut self) -> Result<(), Fault> {
+        for ipv6 in [false, true] {
+            if self.references(ipv6)?.is_some() {
+                self.ensure_rule(ipv6)?;
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), Fault> {
         for ipv6 in [false, true] {
             if self.references(ipv6).ok().flatten().is_none() {

@@ -56,11 +56,11 @@ const DATA_VALUE: u16 = 1;
 /// A lifted element is given this long to live where the kernel updates
 /// timeouts: removing it would wait 8 to 16 ms for a grace period.
 const LAPSE: Duration = Duration::from_millis(1);
+/// What may be left of it when it is read back: the kernel rounds up to ticks.
+const LAPSING: Duration = Duration::from_millis(50);
 /// A difference in time that reading back may show: the kernel counts in
 /// ticks of up to 10 ms, and we may have been stopped in between.
 const SLACK: Duration = Duration::from_secs(2);
-/// Elements of one message when many are put: their list has a 16-bit length.
-const ELEMENTS_PER_MESSAGE: usize = 200;
 /// The largest netfilter comment, its NUL included, in bytes.
 const LONGEST_COMMENT: usize = 128;
 
@@ -240,16 +240,18 @@ impl Nftables {
             }
         });
         match answer {
-            Err(refusal) if refusal.errno() != Errno::ENOENT => Err(refusal),
+            Err(refusal) if refusal.errno() != Errno::ENOENT && !refusal.is_interrupted() => Err(refusal),
             _ => {
                 sets.sort_unstable();
+                sets.dedup();
                 Ok(sets)
             }
         }
     }
 
     /// The comments of the rules in one of our chains: each names its set and
-    /// what it does.
+    /// what it does. Other runs change sets all the time, which the kernel
+    /// reports as an interruption; what it told all the same is whole.
     fn rules(&mut self, chain: &str) -> Result<Vec<String>, Refusal> {
         let mut messages = Messages::new();
         messages.begin(GET_RULE, DUMP, &INET).text(1, TABLE).text(2, chain).finish();
@@ -261,7 +263,7 @@ impl Nftables {
             }
         });
         match answer {
-            Err(refusal) if refusal.errno() != Errno::ENOENT => Err(refusal),
+            Err(refusal) if refusal.errno() != Errno::ENOENT && !refusal.is_interrupted() => Err(refusal),
             _ => Ok(rules),
         }
     }
@@ -308,26 +310,6 @@ impl Nftables {
         Ok(None)
     }
 
-    /// Makes the rules anew in one transaction, where others removed or
-    /// changed them or the configuration now wants other ones.
-    fn mend(&mut self) -> Result<(), Fault> {
-        let sets = self.sets().map_err(|refusal| Fault::from(refusal.error))?;
-        if sets.is_empty() || self.mends(&sets)?.is_none() {
-            return Ok(());
-        }
-        let shape = self.shape;
-        self.transaction(|messages| {
-            // Both chains, also the one that is no longer wanted.
-            let mut answers = table_and_chains(messages, Shape { outbound: true, ..shape });
-            for chain in [INCOMING, OUTGOING] {
-                messages.begin(DELETE_RULE, ACK, &INET).text(1, TABLE).text(2, chain).finish();
-                answers += 1;
-            }
-            answers + sets.iter().map(|&set| rule::add(messages, set, shape)).sum::<u32>()
-        })
-        .map_err(|refusal| Fault::from(refusal.error))
-    }
-
     /// Puts an element, or gives it its new time when it is there. Older
     /// kernels (before 6.12) ignore that time: what is read back tells, and
     /// then it is removed and put in one transaction. (To ask first whether it
@@ -368,7 +350,9 @@ impl Firewall for Nftables {
             let outcome = match self.refresh(block) {
                 Ok(()) => Ok(false),
                 Err(refusal) if refusal.errno() == Errno::ENOENT => {
-                    self.build_with_best_counters(block).map(|()| true)
+                    // A first network of its size is no flushed ruleset.
+                    let flushed = self.sets().map_err(|refusal| Fault::from(refusal.error))?.is_empty();
+                    self.build_with_best_counters(block).map(|()| flushed)
                 }
                 Err(refusal) => Err(refusal),
             };
@@ -379,6 +363,7 @@ impl Firewall for Nftables {
                     self.mend()?;
                     return Ok(true);
                 }
+                Err(refusal) if refusal.is_interrupted() => {}
                 Err(refusal) => match refusal.errno() {
                     Errno::EEXIST | Errno::ENOENT | Errno::EINTR | Errno::ENOBUFS | Errno::EAGAIN => {}
                     Errno::EINVAL => return Err(Fault::Absent(refusal.error)),
@@ -392,7 +377,7 @@ impl Firewall for Nftables {
     fn lift(&mut self, target: Target) -> Result<(), Fault> {
         let lapse = Block { target, timeout: Some(LAPSE), comment: String::new() };
         let lifted = self.put_element(&lapse).and_then(|()| self.read_element(target)).and_then(|standing| {
-            if standing.is_none_or(|standing| standing.left.is_some_and(|left| left <= LAPSE)) {
+            if standing.is_none_or(|standing| standing.left.is_some_and(|left| left <= LAPSING)) {
                 return Ok(());
             }
             self.transaction(|messages| {
@@ -424,7 +409,7 @@ impl Firewall for Nftables {
                     Ok(()) => break,
                     Err(refusal) if refusal.errno() == Errno::ENOENT => break,
                     // Adds went on meanwhile: what we have may lack one.
-                    Err(refusal) if refusal.error.kind() == std::io::ErrorKind::Interrupted => {
+                    Err(refusal) if refusal.is_interrupted() => {
                         if attempts == 5 {
                             break;
                         }
@@ -443,21 +428,23 @@ impl Firewall for Nftables {
         self.read_element(target).map_err(|refusal| refusal.error.into())
     }
 
-    fn restore(&mut self, blocks: &[Block]) -> Result<(), Fault> {
-        self.mend()?;
-        let mut rest = blocks.to_vec();
-        rest.sort_unstable_by_key(|block| SetOf::target(block.target));
-        for of_one_set in rest.chunk_by(|a, b| SetOf::target(a.target) == SetOf::target(b.target)) {
-            self.put(&of_one_set[0])?;
-            for chunk in of_one_set[1..].chunks(ELEMENTS_PER_MESSAGE) {
-                self.transaction(|messages| {
-                    element(messages, NEW_ELEMENT, CREATE | ACK, chunk);
-                    1
-                })
-                .map_err(|refusal| Fault::from(refusal.error))?;
-            }
+    /// In one transaction, also where the configuration now wants other rules.
+    fn mend(&mut self) -> Result<(), Fault> {
+        let sets = self.sets().map_err(|refusal| Fault::from(refusal.error))?;
+        if sets.is_empty() || self.mends(&sets)?.is_none() {
+            return Ok(());
         }
-        Ok(())
+        let shape = self.shape;
+        self.transaction(|messages| {
+            // Both chains, also the one that is no longer wanted.
+            let mut answers = table_and_chains(messages, Shape { outbound: true, ..shape });
+            for chain in [INCOMING, OUTGOING] {
+                messages.begin(DELETE_RULE, ACK, &INET).text(1, TABLE).text(2, chain).finish();
+                answers += 1;
+            }
+            answers + sets.iter().map(|&set| rule::add(messages, set, shape)).sum::<u32>()
+        })
+        .map_err(|refusal| Fault::from(refusal.error))
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -519,7 +506,10 @@ fn element(messages: &mut Messages, kind: u16, flags: u16, blocks: &[Block]) {
         let nest = messages.nest(1);
         messages.attribute(DATA_VALUE, &key(block.target)).end(nest);
         if let Some(timeout) = block.timeout {
-            messages.be64(4, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
+            let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+            // Without the time that is left, the clock of an element that is
+            // there and has the same timeout goes on as it was.
+            messages.be64(4, milliseconds).be64(5, milliseconds);
         }
         if !block.comment.is_empty() {
             messages.attribute(6, &comment(&block.comment));

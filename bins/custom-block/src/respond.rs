@@ -93,7 +93,7 @@ fn add(run: &Run, request: &Request, session: &mut Session<'_>) -> (Report, u8) 
         Err(reason) => return (Report { command: Command::Failed, reason, ..report }, BAD_INPUT),
     };
     report.srcip = Some(named);
-    let wazuh = WazuhConf::read(&run.call.installation);
+    let wazuh = WazuhConf::read(&run.call.installation, &run.state);
     let mut faults = Vec::new();
     let facts = gather(run, named, &wazuh, &mut faults);
     let granted = match decide::decide(named, Asker::Wazuh, &facts, &run.settings) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! blocks.jsonl   the journal: every change, appended; read by the verbs only
+//! config.json    what the configuration means; ossec.json: what ossec.conf means
 //! ledger/…       small records found directly by key; what an add must know
 //! counters       new blocks of the last minute, and how many stand
 //! names.json     addresses of the names in ossec.conf and the allowlist
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+pub mod cache;
 pub mod counters;
 pub mod entry;
 pub mod journal;

@@ -246,7 +246,7 @@ impl<'a> Session<'a> {
     /// One line without its newline; at the end of input, what there is.
     fn read_line(&mut self) -> Result<Vec<u8>, SessionError> {
         let mut searched = 0;
-        let mut chunk = [0; 16 * 1024];
+        let mut chunk = [0; 4096];
         loop {
             if let Some(end) = self.pending[searched..].iter().position(|&byte| byte == b'\n') {
                 let rest = self.pending.split_off(searched + end + 1);

@@ -5,9 +5,10 @@
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use serde::{Deserialize, Serialize};
 
 /// The parts of `ossec.conf` that a program on a protected host must know.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OssecConf {
     /// Managers and cluster nodes, each an address or a name.
     pub peers: Vec<String>,

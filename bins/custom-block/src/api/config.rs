@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::preset::Preset;
 
 /// One `[[api]]`.
-#[derive(Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
     /// Its name in logs and in the outbox: 1 to 64 of `A-Z a-z 0-9 _ -`.
@@ -104,7 +104,7 @@ impl ApiConfig {
 }
 
 /// A header whose value is a secret.
-#[derive(Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderConfig {
     /// Its name.
@@ -114,7 +114,7 @@ pub struct HeaderConfig {
 }
 
 /// One request.
-#[derive(Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct StepConfig {
     /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
@@ -145,7 +145,7 @@ pub struct StepConfig {
 }
 
 /// After which answer the next step follows.
-#[derive(Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum NextAfter {
     /// After one that is `ok`.
@@ -156,7 +156,7 @@ pub enum NextAfter {
 }
 
 /// A kind of answer. All that is given must hold.
-#[derive(Deserialize, Clone, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     /// Its status is one of these.
@@ -174,7 +174,7 @@ pub struct Match {
 }
 
 /// A value to take from a JSON answer.
-#[derive(Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureConfig {
     /// The name that later templates use.

@@ -118,7 +118,9 @@ fn the_eighth_host_of_a_network_blocks_the_network() {
     assert_eq!(asked("2001:db8:5::ff", &with(40), &never), "2001:db8:5::ff true false");
     let blocked =
         Facts { network_entry: Some(entry("2001:db8:5::/64", vec![owner("x", Some(NOW + 60))])), ..facts() };
-    assert_eq!(asked("2001:db8:5::ff", &blocked, &settings), "2001:db8:5::/64 false false");
+    assert_eq!(asked("2001:db8:5::ff", &blocked, &settings), "2001:db8:5::ff true true");
+    let both = Facts { neighbours: neighbours(9), ..blocked };
+    assert_eq!(asked("2001:db8:5::ff", &both, &settings), "2001:db8:5::/64 false false");
     assert_eq!(asked("203.0.113.50", &with(40), &settings), "203.0.113.50 true true");
 }
 

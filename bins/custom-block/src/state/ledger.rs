@@ -1,6 +1,6 @@
 //! Small records, each found by its key without reading any other's journal.
 //!
-//! 4,096 files ("buckets") of JSON lines; a key's hash names its file, and the
+//! 1,024 files ("buckets") of JSON lines; a key's hash names its file, and the
 //! last line of a key counts. A record is one appended write. A file that has
 //! grown is written anew, without what was replaced or is past its time, and
 //! renamed. So neither a kill at any byte nor 100,000 records make finding one
@@ -20,11 +20,12 @@ use serde_json::value::RawValue;
 use super::{State, lock};
 
 /// A bucket below this size, in bytes, is not written anew.
-const SMALL: usize = 16 * 1024;
+const SMALL: usize = 32 * 1024;
 /// Above it, each time it grows by this much.
-const STEP: usize = 4 * 1024;
-/// What a bucket commonly fits into: it is read in one go.
-const ROOM: usize = SMALL + STEP;
+const STEP: usize = 8 * 1024;
+/// `restore` makes them all: to make a file may cost more than all else that
+/// an add does.
+const BUCKETS: u64 = 1024;
 /// The most of a bucket that is read: far more than 100,000 records spread
 /// over all buckets can fill.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -44,6 +45,27 @@ struct Line<V> {
     value: V,
 }
 
+/// Makes all files that are still missing, so that no add has to.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn create(state: &State) -> io::Result<()> {
+    state.create()?;
+    for bucket in 0..BUCKETS {
+        let path = state.path(&format!("ledger/{bucket:03x}"));
+        File::options().append(true).create(true).mode(0o600).open(path)?;
+    }
+    Ok(())
+}
+
+/// A bucket in one go, or two when it grew meanwhile.
+fn read(file: &File) -> io::Result<Vec<u8>> {
+    let size = file.metadata()?.len().min(LARGEST);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 64);
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Ledger {
     /// The records of this state; a lock is waited for until `patience`.
     #[must_use]
@@ -56,15 +78,13 @@ impl Ledger {
         let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        self.state.path(&format!("ledger/{:03x}", (hash ^ (hash >> 32)) & 0xfff))
+        self.state.path(&format!("ledger/{:03x}", (hash ^ (hash >> 32)) % BUCKETS))
     }
 
     /// The record of a key, as it is at this moment.
     #[must_use]
     pub fn get<V: DeserializeOwned>(&self, key: &str) -> Option<V> {
-        let mut bytes = Vec::with_capacity(ROOM);
-        File::open(self.path(key)).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
-        find(&bytes, key)
+        find(&read(&File::open(self.path(key)).ok()?).ok()?, key)
     }
 
     /// Locks the bucket of a key, so that what is read stays true until it is
@@ -91,8 +111,7 @@ impl Ledger {
             if !same {
                 continue;
             }
-            let mut bytes = Vec::with_capacity(ROOM);
-            (&*file).take(LARGEST).read_to_end(&mut bytes)?;
+            let bytes = read(&file)?;
             return Ok(Bucket { file, path, bytes });
         }
     }
@@ -218,7 +237,7 @@ mod tests {
         for value in 1..2000 {
             put(&ledger, "a", 200, value);
         }
-        assert!(std::fs::metadata(&file).unwrap().len() < 24 * 1024);
+        assert!(std::fs::metadata(&file).unwrap().len() < 48 * 1024);
         assert_eq!(ledger.get::<u64>("a"), Some(1999));
         assert!(!std::fs::read_to_string(&file).unwrap().contains("past"));
     }

@@ -66,7 +66,7 @@ pub fn add(run: &Run, target: Target, ttl: Option<Duration>, reason: &str, force
         warn(&format!("{client} is where your own SSH session comes from; --force blocks it all the same"));
         return REFUSED;
     }
-    let wazuh = WazuhConf::read(&run.call.installation);
+    let wazuh = WazuhConf::read(&run.call.installation, &run.state);
     let mut faults = Vec::new();
     let facts = respond::gather(run, target, &wazuh, &mut faults);
     let granted = match decide::decide(target, Asker::Administrator { force }, &facts, &run.settings) {
@@ -151,7 +151,7 @@ pub fn flush(run: &Run, yes: bool) -> u8 {
     let count = backends.standing().0.len();
     if !yes && !confirmed(&format!("Lift all {count} blocks, administrators' included?")) {
         say("Nothing was done.");
-        return DONE;
+        return FAILED;
     }
     let mut whole = true;
     // What is known first, one by one: firewalls behind an API must be told of each.

@@ -65,7 +65,7 @@ impl Findings {
 #[must_use]
 pub fn doctor(run: &Run, json: bool) -> u8 {
     let mut findings = Findings::default();
-    let wazuh = WazuhConf::read(&run.call.installation);
+    let wazuh = WazuhConf::read(&run.call.installation, &run.state);
     configuration(run, &mut findings);
     installation(run, &wazuh, &mut findings);
     backends(run, &mut findings);

@@ -182,7 +182,7 @@ pub fn why(run: &Run, target: Target) -> u8 {
     if inside > 0 {
         say(&format!("  {inside} blocked targets lie in it; `custom-block list` shows them."));
     }
-    let wazuh = WazuhConf::read(&run.call.installation);
+    let wazuh = WazuhConf::read(&run.call.installation, &run.state);
     let facts = respond::gather(run, target, &wazuh, &mut Vec::new());
     match decide::decide(target, Asker::Wazuh, &facts, &run.settings) {
         Decision::Block(granted) => say(&format!("  An alert about it would block {}.", granted.target)),

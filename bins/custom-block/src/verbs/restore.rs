@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use common::address::Target;
+
 use crate::backends::Backends;
 use crate::block::{self, Lifted};
 use crate::call::Run;
@@ -12,6 +14,8 @@ use crate::firewall::{Backend, Block, Fault};
 use crate::host::{self, WazuhConf};
 use crate::lifetime;
 use crate::names::{self, Names};
+use crate::state::entry::Entry;
+use crate::state::ledger::{self, Ledger};
 use crate::state::{counters, journal};
 
 use super::{FAILED, deliver, say, warn};
@@ -27,7 +31,10 @@ pub fn restore(run: &Run) -> u8 {
         warn(&what);
         whole = false;
     };
-    let wazuh = WazuhConf::read(&run.call.installation);
+    if let Err(error) = ledger::create(&run.state) {
+        problem(format!("the ledger cannot be made: {error}"));
+    }
+    let wazuh = WazuhConf::read(&run.call.installation, &run.state);
     let mut faults = Vec::new();
     let allowlist = host::allowlist(&run.settings, &mut faults);
     faults.into_iter().for_each(&mut problem);
@@ -59,36 +66,18 @@ pub fn restore(run: &Run) -> u8 {
     let backends = Backends::new(&run.settings, &run.state, run.deadline);
     let mut put = 0;
     for backend in [Backend::Nftables, Backend::Ipset, Backend::Iptables, Backend::File] {
-        let wanted: Vec<Block> = entries
+        let wanted: Vec<Target> = entries
             .values()
             .filter(|entry| entry.is_active(run.now) && entry.backends().contains(&backend))
-            .map(|entry| Block {
-                target: entry.target,
-                timeout: entry.left(run.now).map(lifetime::kernel_timeout),
-                comment: entry
-                    .owners
-                    .first()
-                    .map(|owner| format!("{} rule {}", owner.name, owner.rule))
-                    .unwrap_or_default(),
-            })
+            .map(|entry| entry.target)
             .collect();
         if wanted.is_empty() {
             continue;
         }
-        let restored = match backends.open(backend) {
-            Ok(None) | Err(Fault::Absent(_)) => continue,
-            Err(fault) => Err(fault),
-            Ok(Some(mut firewall)) => firewall.standing().and_then(|standing| {
-                let there: BTreeSet<_> = standing.into_iter().map(|standing| standing.target).collect();
-                let missing: Vec<Block> =
-                    wanted.into_iter().filter(|block| !there.contains(&block.target)).collect();
-                put += missing.len();
-                // Also with nothing missing: the rules around may be gone.
-                firewall.restore(&missing)
-            }),
-        };
-        if let Err(fault) = restored {
-            problem(format!("{backend}: {fault}"));
+        match put_back(run, &backends, backend, &wanted) {
+            Ok(count) => put += count,
+            Err(Fault::Absent(_)) => {}
+            Err(fault) => problem(format!("{backend}: {fault}")),
         }
     }
     let standing = backends.standing().0.len() as u64;
@@ -104,4 +93,33 @@ pub fn restore(run: &Run) -> u8 {
     say(&format!("{put} put back, {lifted} lifted because their time is over, {standing} stand."));
     let delivered = deliver::deliver(run);
     if whole { delivered } else { FAILED.max(delivered) }
+}
+
+/// Puts what is missing in one backend, and returns how many. Each under the
+/// lock of its entry: what Wazuh lifts at this moment stays lifted.
+fn put_back(run: &Run, backends: &Backends<'_>, backend: Backend, wanted: &[Target]) -> Result<usize, Fault> {
+    let Some(mut firewall) = backends.open(backend)? else { return Ok(0) };
+    let there: BTreeSet<Target> = firewall.standing()?.into_iter().map(|standing| standing.target).collect();
+    // Also when nothing is missing: the rules around may be gone.
+    firewall.mend()?;
+    let mut count = 0;
+    for &target in wanted.iter().filter(|target| !there.contains(target)) {
+        let key = Entry::key(target);
+        let ledger = Ledger::new(&run.state, run.deadline);
+        let bucket = ledger.lock(&key)?;
+        let entry: Option<Entry> = bucket.get(&key);
+        let Some(entry) =
+            entry.filter(|entry| entry.is_active(run.now) && entry.backends().contains(&backend))
+        else {
+            continue;
+        };
+        let owner = entry.owners.first().map(|owner| format!("{} rule {}", owner.name, owner.rule));
+        firewall.put(&Block {
+            target,
+            timeout: entry.left(run.now).map(lifetime::kernel_timeout),
+            comment: owner.unwrap_or_default(),
+        })?;
+        count += 1;
+    }
+    Ok(count)
 }

@@ -1,0 +1,248 @@
+//! The tree is what it says it is: names agree, files are small, what is
+//! shipped works, and nothing of the machine it was written on is left in it.
+#![expect(clippy::unwrap_used, reason = "an unwrap that fails is the test that fails")]
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::program::{custom_block, source_tree};
+
+/// No source file is longer.
+const MOST_LINES: usize = 600;
+
+/// All files of the tree that people write, without what is built or fetched.
+fn files() -> Vec<PathBuf> {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let built = ["target", ".git", "corpus", "artifacts"].contains(&name.as_str());
+            if kind.is_dir() && !built {
+                walk(&path, found);
+            } else if kind.is_file() && name != "Cargo.lock" {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&tree(), &mut found);
+    found
+}
+
+fn tree() -> PathBuf {
+    std::fs::canonicalize(source_tree()).unwrap()
+}
+
+fn with_extension(extension: &str) -> Vec<PathBuf> {
+    files().into_iter().filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The name of each program: a folder in `bins`.
+fn programs() -> BTreeSet<String> {
+    let folders = std::fs::read_dir(tree().join("bins")).unwrap().flatten();
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_program_its_crate_and_its_files_have_one_name() {
+    let programs = programs();
+    for program in &programs {
+        let manifest = text(&tree().join("bins").join(program).join("Cargo.toml"));
+        assert!(manifest.contains(&format!("\nname = \"{program}\"\n")), "the crate in bins/{program}");
+    }
+    // Beside the programs' own files there may be such of several or of none.
+    for (folder, extension) in [("packaging/config", "toml"), ("ossec-snippets", "xml")] {
+        for path in files().iter().filter(|path| path.parent() == Some(&tree().join(folder))) {
+            let stem = path.file_stem().unwrap().to_string_lossy();
+            let known = programs.iter().any(|program| stem.starts_with(program.as_str()));
+            assert!(known && path.extension().is_some_and(|e| e == extension), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_the_map_says() {
+    let known = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "clippy.toml",
+        "rustfmt.toml",
+        "common",
+        "bins",
+        "rules",
+        "ossec-snippets",
+        "packaging",
+        "tests",
+        "target",
+    ];
+    for entry in std::fs::read_dir(tree()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(name.starts_with('.') || known.contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn every_crate_obeys_the_shared_lints() {
+    for path in with_extension("toml") {
+        let manifest = text(&path);
+        let member =
+            path.file_name().is_some_and(|name| name == "Cargo.toml") && manifest.contains("[package]");
+        // The fuzz targets are a workspace of their own.
+        if member && !manifest.contains("[workspace]") {
+            assert!(manifest.contains("[lints]\nworkspace = true"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_source_file_is_too_long_to_be_read() {
+    for path in with_extension("rs") {
+        let lines = text(&path).lines().count();
+        assert!(lines <= MOST_LINES, "{}: {lines} lines", path.display());
+    }
+    let common: usize = with_extension("rs")
+        .iter()
+        .filter(|path| path.starts_with(tree().join("common/src")))
+        .map(|path| text(path).lines().count())
+        .sum();
+    // With its tests; without them some 2,000 are meant.
+    assert!(common <= 3000, "common has {common} lines");
+}
+
+#[test]
+fn the_shared_crate_starts_nothing_and_prints_nothing() {
+    for path in with_extension("rs").iter().filter(|path| path.starts_with(tree().join("common/src"))) {
+        // Tests stand at the end of a file, or in one of their own.
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = text(path);
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for word in ["Command::new", "process::exit", "println!", "eprintln!", "static mut", "unsafe {"] {
+            let allowed = word == "unsafe {" && path.ends_with("netlink.rs");
+            assert!(allowed || !code.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do_and_nothing_of_this_machine_is_left() {
+    // Put together, or this file would find itself.
+    let unfinished = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "XX".to_owned() + "X:"];
+    let mut paths = vec![tree().display().to_string() + "/"];
+    paths.extend(std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| home + "/"));
+    for path in files() {
+        let text = text(&path);
+        for word in unfinished.iter().chain(&paths) {
+            assert!(!text.contains(word.as_str()), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn shell_scripts_are_plain_and_parse() {
+    let mut count = 0;
+    for path in files() {
+        if text(&path).starts_with("#!/bin/sh") {
+            count += 1;
+            let parsed = Command::new("sh").arg("-n").arg(&path).output().unwrap();
+            assert!(parsed.status.success(), "{}", String::from_utf8_lossy(&parsed.stderr));
+        }
+    }
+    assert!(count >= 4);
+    let mode = std::fs::metadata(tree().join(".ci/run")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, ".ci/run is called as it is");
+}
+
+#[test]
+fn what_the_readme_tells_to_type_is_there() {
+    let readme = text(&tree().join("README.md"));
+    assert!(readme.contains("sh tests/demo") && readme.contains("sh tests/run"), "its two commands");
+    let words = readme.split(|c: char| c.is_whitespace() || "`()[]<>\"',;".contains(c));
+    let roots = ["tests/", "packaging/", "ossec-snippets/", "rules/", "common/", "bins/"];
+    for word in words.filter(|word| roots.iter().any(|root| word.starts_with(root))) {
+        let path = word.trim_end_matches(['.', ':', '/']);
+        // A file's name, not a pattern of names.
+        if !path.contains(['*', '{', '…', '$']) {
+            assert!(tree().join(path).exists(), "README.md names {word}");
+        }
+    }
+}
+
+#[test]
+fn the_ids_of_rules_are_unique() {
+    let mut seen = BTreeSet::new();
+    for path in files().iter().filter(|path| path.starts_with(tree().join("rules"))) {
+        for piece in text(path).split("<rule id=\"").skip(1) {
+            let id = piece.split('"').next().unwrap().to_owned();
+            assert!(seen.insert(id.clone()), "{}: {id} twice", path.display());
+        }
+    }
+}
+
+/// Runs `--check-config` on a text; what it said, and its exit code.
+fn check_config(config: &str) -> (String, Option<i32>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("custom-block.toml");
+    std::fs::write(&file, config).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let output = Command::new(custom_block())
+        .arg("--check-config")
+        .env("WAZUH_TOOLKIT_CONFIG_DIR", dir.path())
+        .env("WAZUH_TOOLKIT_STATE_DIR", dir.path().join("state"))
+        .env("WAZUH_HOME", dir.path())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&said).into_owned(), output.status.code())
+}
+
+/// The keys that the program knows in a table, from what it says about one
+/// that it does not know.
+fn known_keys(table: &str) -> Vec<String> {
+    let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+    let (said, code) = check_config(&format!("{header}no_such_key = 1\n"));
+    assert_eq!(code, Some(78), "{said}");
+    let (_, expected) = said.split_once("expected ").expect("it says which keys there are");
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shipped_configuration_is_valid_and_states_every_key() {
+    let example = text(&tree().join("packaging/config/custom-block.toml"));
+    assert!(!example.is_empty(), "packaging/config/custom-block.toml is missing");
+    assert_eq!(check_config(&example), (check_config("").0, Some(0)));
+    // What is commented out is an example too: each such line must be one.
+    let setting = |line: &str| {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        line.contains(" = ") && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let mut stated = BTreeSet::new();
+    let mut table = String::new();
+    for line in example.lines() {
+        let line = line.trim_start_matches('#').trim();
+        if line.starts_with('[') && line.ends_with(']') {
+            table = line.trim_matches(['[', ']']).to_owned();
+        } else if setting(line) {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            stated.insert(format!("{table}.{key}"));
+        }
+    }
+    let tables = ["escalation", "nftables", "iptables", "file"];
+    for table in [""].iter().chain(&tables) {
+        for key in known_keys(table) {
+            let is_table = table.is_empty() && (tables.contains(&key.as_str()) || key == "api");
+            assert!(is_table || stated.contains(&format!("{table}.{key}")), "{table}.{key} is not stated");
+        }
+    }
+}
