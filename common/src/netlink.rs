@@ -15,8 +15,9 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 
 /// Length of a netlink message's own header, in bytes.
 const HEADER: usize = 16;
-/// No kernel sends a larger datagram in a dump (`NLMSG_GOODSIZE` is 32 KiB at most).
-const DATAGRAM: usize = 64 * 1024;
+/// The kernel fits its dumps into what we offer (`netlink_dump` in Linux), and
+/// our messages, which a refusal repeats, are far smaller.
+const DATAGRAM: usize = 16 * 1024;
 
 /// `NLM_F_REQUEST`: every message to the kernel carries it.
 pub const REQUEST: u16 = 0x1;
@@ -342,6 +343,9 @@ impl Socket {
         loop {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) if length == self.buffer.len() => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply larger than our buffer"));
+                }
                 Ok(length) => return Ok(length),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => wait(self.fd.as_fd(), PollFlags::POLLIN, self.deadline)?,

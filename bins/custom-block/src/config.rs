@@ -218,9 +218,19 @@ impl Settings {
         // The file may have been replaced between the two looks: then its
         // stamp is another one, and what is kept here is never used.
         if let Some(stamp) = stamp {
-            cache::put(state, CACHE, &stamp, &settings);
+            cache::put(state, CACHE, &stamp, &settings.differences());
         }
         Ok(settings)
+    }
+
+    /// What is not as it is by default: the less is kept, the faster it is read.
+    fn differences(&self) -> serde_json::Value {
+        let value = |settings: &Settings| serde_json::to_value(settings).unwrap_or_default();
+        let (mut ours, default) = (value(self), value(&Settings::default()));
+        if let Some(members) = ours.as_object_mut() {
+            members.retain(|key, value| default.get(key) != Some(value));
+        }
+        ours
     }
 
     fn salvage(path: &Path) -> Settings {

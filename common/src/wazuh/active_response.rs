@@ -14,6 +14,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::unistd::{read, write};
+use serde::Serialize;
 
 use crate::alert::{Alert, NotJson};
 use crate::netlink::wait;
@@ -285,13 +286,30 @@ impl<'a> Session<'a> {
 /// the form of 4.x), without its newline.
 #[must_use]
 pub fn check_keys_line(program: &str, keys: &[&str]) -> String {
-    serde_json::json!({
-        "version": 1,
-        "origin": { "name": program, "module": "active-response" },
-        "command": "check_keys",
-        "parameters": { "keys": keys },
-    })
-    .to_string()
+    #[derive(Serialize)]
+    struct CheckKeys<'a> {
+        version: u8,
+        origin: Origin<'a>,
+        command: &'static str,
+        parameters: Parameters<'a>,
+    }
+    #[derive(Serialize)]
+    struct Origin<'a> {
+        name: &'a str,
+        module: &'static str,
+    }
+    #[derive(Serialize)]
+    struct Parameters<'a> {
+        keys: &'a [&'a str],
+    }
+    let line = CheckKeys {
+        version: 1,
+        origin: Origin { name: program, module: "active-response" },
+        command: "check_keys",
+        parameters: Parameters { keys },
+    };
+    // Only texts and a number: this cannot fail.
+    serde_json::to_string(&line).unwrap_or_default()
 }
 
 #[cfg(test)]

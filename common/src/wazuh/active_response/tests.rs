@@ -84,8 +84,8 @@ fn keys_are_asked_and_the_answer_is_obeyed() {
         assert_eq!(
             line,
             concat!(
-                r#"{"command":"check_keys","origin":{"module":"active-response","name":"custom-block"},"#,
-                r#""parameters":{"keys":["203.0.113.50"]},"version":1}"#,
+                r#"{"version":1,"origin":{"name":"custom-block","module":"active-response"},"#,
+                r#""command":"check_keys","parameters":{"keys":["203.0.113.50"]}}"#,
                 "\n"
             )
         );
