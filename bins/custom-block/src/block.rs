@@ -105,8 +105,9 @@ pub fn block(run: &Run, order: &Order) -> Done {
             None
         }
     };
-    let mut entry: Entry =
-        bucket.as_ref().and_then(|bucket| bucket.get(&key)).unwrap_or_else(|| Entry::new(target));
+    let known: Option<Entry> = bucket.as_ref().and_then(|bucket| bucket.get(&key));
+    let fresh = bucket.is_some() && known.is_none() && !order.repeated;
+    let mut entry = known.unwrap_or_else(|| Entry::new(target));
     let decay = run.decay();
     if !entry.is_active(run.now) {
         let forgotten = entry.offended.saturating_add(decay) <= run.now;
@@ -140,6 +141,7 @@ pub fn block(run: &Run, order: &Order) -> Done {
         target,
         timeout: entry.left(run.now).map(lifetime::kernel_timeout),
         comment: comment(&order.origin, &order.owner),
+        fresh,
     };
     let backends = Backends::new(&run.settings, &run.state, run.deadline);
     done.outcomes = backends.put(&order.backends, &block);
@@ -392,7 +394,7 @@ fn release(
                 // The time that the others gave it, not the longer one of
                 // the owner that has gone.
                 let timeout = left.left(run.now).map(lifetime::kernel_timeout);
-                let block = Block { target, timeout, comment: comment(origin, owner) };
+                let block = Block { target, timeout, comment: comment(origin, owner), fresh: false };
                 done.outcomes = backends.put(&left.backends(), &block);
             }
             return Lifted::StillOwned(names, done);

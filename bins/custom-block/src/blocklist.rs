@@ -143,6 +143,7 @@ mod tests {
             target: target.parse().unwrap(),
             timeout: Some(Duration::from_secs(seconds)),
             comment: String::new(),
+            fresh: false,
         };
         let text = || std::fs::read_to_string(&path).unwrap();
         list.put(&block("203.0.113.50", 60)).unwrap();

@@ -68,6 +68,9 @@ pub struct Block {
     pub timeout: Option<Duration>,
     /// Which rule and alert it comes from, for a person who lists the set.
     pub comment: String,
+    /// True when nothing is known of an earlier block of this target: then
+    /// there is no former time that an older kernel could have kept.
+    pub fresh: bool,
 }
 
 /// A block as the kernel has it.

@@ -213,7 +213,7 @@ impl Nftables {
     fn read_element(&mut self, target: Target) -> Result<Option<Standing>, Refusal> {
         let set = SetOf::target(target);
         let mut messages = Messages::new();
-        let block = Block { target, timeout: None, comment: String::new() };
+        let block = Block { target, timeout: None, comment: String::new(), fresh: false };
         element(&mut messages, GET_ELEMENT, 0, &[block]);
         let mut found = None;
         // Either the element comes, or the refusal: no acknowledgement is due.
@@ -317,7 +317,11 @@ impl Nftables {
     /// kernel waits a grace period to undo a transaction.)
     fn refresh(&mut self, block: &Block) -> Result<(), Refusal> {
         self.put_element(block)?;
-        if self.read_element(block.target)?.is_some_and(|standing| same_time(standing.left, block.timeout)) {
+        if block.fresh
+            || self
+                .read_element(block.target)?
+                .is_some_and(|standing| same_time(standing.left, block.timeout))
+        {
             return Ok(());
         }
         let replaced = self.transaction(|messages| {
@@ -375,7 +379,7 @@ impl Firewall for Nftables {
     }
 
     fn lift(&mut self, target: Target) -> Result<(), Fault> {
-        let lapse = Block { target, timeout: Some(LAPSE), comment: String::new() };
+        let lapse = Block { target, timeout: Some(LAPSE), comment: String::new(), fresh: false };
         let lifted = self.put_element(&lapse).and_then(|()| self.read_element(target)).and_then(|standing| {
             if standing.is_none_or(|standing| standing.left.is_some_and(|left| left <= LAPSING)) {
                 return Ok(());

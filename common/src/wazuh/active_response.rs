@@ -111,7 +111,8 @@ impl Request {
     }
 
     fn four(action: Action, document: &Alert) -> Result<Request, BadRequest> {
-        let parameters = document.member("parameters").ok_or(BadRequest::NoAlert)?;
+        // As a document of its own: its three members are found in one pass.
+        let parameters = document.member("parameters").ok_or(BadRequest::NoAlert)?.to_alert()?;
         let alert =
             parameters.member("alert").filter(|a| a.is_object()).ok_or(BadRequest::NoAlert)?.to_alert()?;
         let extra_args = parameters

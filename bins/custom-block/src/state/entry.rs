@@ -4,6 +4,7 @@ use common::address::Target;
 use serde::{Deserialize, Serialize};
 
 use crate::firewall::Backend;
+use crate::lifetime;
 
 /// The owner of blocks that a person made: Wazuh never lifts them.
 pub const ADMINISTRATOR: &str = "administrator";
@@ -118,10 +119,18 @@ impl Entry {
         backends
     }
 
-    /// Until when it is worth remembering: its block and, after that, its offences.
+    /// Until when it is worth remembering: as long as its block stands in the
+    /// kernel and, after that, its offences.
     #[must_use]
     pub fn remember_until(&self, decay: u64) -> u64 {
-        let blocked = self.owners.iter().map(|owner| owner.until.unwrap_or(u64::MAX)).max().unwrap_or(0);
+        let stands = |owner: &Owner| match owner.until {
+            None => u64::MAX,
+            Some(until) => {
+                let timeout = lifetime::kernel_timeout(until.saturating_sub(owner.since));
+                owner.since.saturating_add(timeout.as_secs())
+            }
+        };
+        let blocked = self.owners.iter().map(stands).max().unwrap_or(0);
         let offended = if self.offences > 0 { self.offended.saturating_add(decay) } else { 0 };
         blocked.max(offended)
     }

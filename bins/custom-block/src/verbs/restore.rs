@@ -118,6 +118,7 @@ fn put_back(run: &Run, backends: &Backends<'_>, backend: Backend, wanted: &[Targ
             target,
             timeout: entry.left(run.now).map(lifetime::kernel_timeout),
             comment: owner.unwrap_or_default(),
+            fresh: false,
         })?;
         count += 1;
     }
