@@ -15,7 +15,7 @@ use crate::firewall::Backend;
 /// input, asks whether its key is new, blocks or unblocks, and records what it
 /// did in logs/active-responses.log. With a verb it serves the administrator.
 #[derive(Debug, Parser)]
-#[command(name = "custom-block", version, max_term_width = 100)]
+#[command(name = "custom-block", version)]
 pub struct Cli {
     /// Where Wazuh is installed [env: WAZUH_HOME; default: /var/ossec]
     #[arg(long, global = true, value_name = "DIR")]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use common::config::read_trusted;
 use common::netlink::{Attributes, DUMP, Messages, Reply, Socket};
 use common::wazuh::config::OssecConf;
 use common::wazuh::paths::Installation;
+use nix::fcntl::OFlag;
 use nix::sys::socket::SockProtocol;
 
 use crate::config::{Allowed, Settings, parse_allowed};
@@ -77,10 +79,15 @@ impl WazuhConf {
     }
 }
 
+/// The text of a regular file; empty of anything else. The user `wazuh` may
+/// replace some of these files: a named pipe must not make us wait.
 fn text_of(path: &Path, most: u64) -> String {
     let mut bytes = Vec::with_capacity(8192);
-    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-    if read.is_err() {
+    let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let regular = opened.and_then(|file| {
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    });
+    if regular.and_then(|file| file.take(most).read_to_end(&mut bytes)).is_err() {
         return String::new();
     }
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -316,6 +323,17 @@ mod tests {
         );
         let texts: Vec<String> = servers.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["192.0.2.1", "2001:db8::1", "fe80::1"]);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_says_nothing_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("ossec.conf");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(text_of(&pipe, 100), "");
+        // Also when somebody holds its other end open.
+        let _writer = File::options().read(true).write(true).open(&pipe).unwrap();
+        assert_eq!(text_of(&pipe, 100), "");
     }
 
     #[test]

@@ -49,6 +49,10 @@ enum Order {
     Lift { target: Target },
     /// Say what stands.
     List,
+    /// Hook our chains in again where they are not.
+    Mend,
+    /// Say whether our chains are hooked in.
+    Examine,
     /// Remove everything of ours.
     Flush,
     /// A rule first in raw PREROUTING that drops what a set contains.
@@ -71,7 +75,7 @@ struct Found {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
-    /// Done; true when the chain had to be built first.
+    /// Done; true when the chain had to be built (or hooked in) first, or has to be.
     Done { built: bool },
     /// What stands.
     Rules(Vec<Found>),
@@ -97,6 +101,19 @@ impl Iptables {
 
     fn order(&self, order: &Order) -> Result<Answer, Fault> {
         ask(self.chain.as_deref(), order, self.deadline)
+    }
+}
+
+impl Iptables {
+    /// True when each chain of ours is where packets pass.
+    ///
+    /// # Errors
+    /// When iptables cannot be asked.
+    pub fn is_live(&self) -> Result<bool, Fault> {
+        match self.order(&Order::Examine)? {
+            Answer::Done { built } => Ok(!built),
+            _ => Err(unexpected()),
+        }
     }
 }
 
@@ -136,6 +153,10 @@ impl Firewall for Iptables {
                 .collect()),
             Ok(_) => Err(unexpected()),
         }
+    }
+
+    fn mend(&mut self) -> Result<(), Fault> {
+        self.order(&Order::Mend).map(drop)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

@@ -65,7 +65,7 @@ pub struct Item {
     pub rule: String,
     /// The id of the alert.
     pub alert: String,
-    /// The name of the agent.
+    /// The id of the agent.
     pub agent: String,
     /// Why, as a person reads it.
     pub reason: String,

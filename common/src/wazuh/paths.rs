@@ -23,7 +23,7 @@ impl Installation {
 
     /// Finds the installation as Wazuh starts us: the working directory, but
     /// only when we were called as `active-response/bin/…` and that directory
-    /// is root's (or ours, when we are not root); else [`DEFAULT_HOME`].
+    /// is root's; else [`DEFAULT_HOME`].
     #[must_use]
     pub fn find(called_as: &OsStr) -> Installation {
         let by_execd = called_as.as_encoded_bytes().starts_with(ACTIVE_RESPONSE_BIN.as_bytes());

@@ -120,8 +120,15 @@ fn a_rejected_attacker_is_told_at_once() {
         assert_eq!(established.exchange(PATIENCE).unwrap_err().kind(), ErrorKind::ConnectionReset);
         assert!(!scene.datagram_returns(attacker));
         execd.stop();
+        lapse();
         assert!(scene.connects(attacker));
     }
+}
+
+/// A lifted element is given a millisecond to live, which the kernel rounds up
+/// to its ticks. A dropped packet is sent again later; these are not.
+fn lapse() {
+    std::thread::sleep(std::time::Duration::from_millis(30));
 }
 
 #[test]
@@ -140,8 +147,15 @@ fn packets_to_a_blocked_address_are_dropped_only_where_that_is_configured() {
             let mut execd = scene.execd();
             execd.request(&Line::add(&attacker.to_string()), 600);
             assert!(scene.is_refused(attacker));
-            assert_eq!(arrives(), !outbound, "{attacker}, outbound = {outbound}");
+            if outbound {
+                assert!(!arrives(), "{attacker}");
+            } else if attacker.is_ipv4() {
+                // (Of IPv6 the neighbour's answers to discovery are dropped
+                // with all else that it sends, so nothing finds the way.)
+                assert!(arrives(), "{attacker}");
+            }
             execd.stop();
+            lapse();
             assert!(arrives(), "{attacker}, outbound = {outbound}");
         }
     }

@@ -46,6 +46,17 @@ pub(super) fn carry_out(chain: Option<&str>, order: &Order) -> Done<Answer> {
             }
             Ok(Answer::Rules(found))
         }
+        Order::Mend | Order::Examine => {
+            let mend = *order == Order::Mend;
+            let mut astray = false;
+            for ipv6 in [false, true] {
+                match Chain::open(ipv6, chain).and_then(|chain| chain.examine(mend)) {
+                    Err(error) if !ipv6 => return Err(error),
+                    found => astray |= found.unwrap_or(false),
+                }
+            }
+            done(astray)
+        }
         Order::Flush => {
             for ipv6 in [false, true] {
                 match Chain::open(ipv6, chain).and_then(|chain| chain.flush()) {
@@ -106,12 +117,23 @@ impl<'a> Chain<'a> {
             }
             built = true;
         }
+        Ok(self.hook_in(true)? || built)
+    }
+
+    /// Sees to it that our chain is the first in INPUT and FORWARD, or only
+    /// looks. True when it is (or was) not.
+    fn hook_in(&self, mend: bool) -> Done<bool> {
         let jump = format!("-j {CHAIN}");
+        let mut astray = false;
         for parent in ["INPUT", "FORWARD"] {
             let rules = self.iptables.list(TABLE, parent)?;
             let rules: Vec<&String> = rules.iter().filter(|rule| rule.starts_with("-A ")).collect();
             let hooked = rules.iter().position(|rule| **rule == format!("-A {parent} {jump}"));
             if hooked == Some(0) {
+                continue;
+            }
+            astray = true;
+            if !mend {
                 continue;
             }
             self.iptables.insert(TABLE, parent, &jump, 1)?;
@@ -120,9 +142,13 @@ impl<'a> Chain<'a> {
                 // content the one just inserted would go. Rules count from 1.
                 self.iptables.execute(TABLE, &format!("-D {parent} {}", behind + 2))?;
             }
-            built = true;
         }
-        Ok(built)
+        Ok(astray)
+    }
+
+    /// As [`Chain::hook_in`], where there is a chain of ours at all.
+    fn examine(&self, mend: bool) -> Done<bool> {
+        if self.own && self.iptables.chain_exists(TABLE, CHAIN)? { self.hook_in(mend) } else { Ok(false) }
     }
 
     fn put(&self, target: Target, until: Option<u64>, comment: &str) -> Done<()> {

@@ -33,8 +33,8 @@ const FAILURES_FOR: u64 = 7 * 24 * 3600;
 pub struct Change {
     /// When, in seconds since 1970.
     pub at: u64,
-    /// What was done, in the words of the record: add, extended, delete, held,
-    /// failed, expired, unrecorded.
+    /// What was done: add, extended, delete, held and failed as in the record;
+    /// manual (an administrator's add), expired, unrecorded.
     pub did: String,
     /// The program or person that asked.
     pub by: String,

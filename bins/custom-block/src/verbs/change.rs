@@ -55,6 +55,17 @@ fn tell(done: &Done) -> bool {
     done.is_whole()
 }
 
+/// What it may be called: only what was done here and now is done.
+fn command(done: &Done, whole: bool, success: Command) -> Command {
+    if !whole {
+        Command::Failed
+    } else if done.outcomes.is_empty() && !done.queued.is_empty() {
+        Command::Queued
+    } else {
+        success
+    }
+}
+
 fn names(done: &Done) -> String {
     done.outcomes.iter().filter(|o| o.result.is_ok()).map(|o| o.backend.name()).collect::<Vec<_>>().join(", ")
 }
@@ -100,10 +111,13 @@ pub fn add(run: &Run, target: Target, ttl: Option<Duration>, reason: &str, force
     };
     let done = block::block(run, &order);
     let whole = tell(&done) && !(done.outcomes.is_empty() && done.queued.is_empty());
-    record(run, if whole { Command::Add } else { Command::Failed }, target, &names(&done), reason);
+    record(run, command(&done, whole, Command::Add), target, &names(&done), reason);
     if !whole {
         warn(&format!("{target} is not blocked everywhere"));
         return FAILED;
+    }
+    if done.outcomes.is_empty() {
+        return DONE;
     }
     let until = if ttl.is_none() { "for ever".to_owned() } else { format!("for {}", duration(ttl)) };
     say(&format!("{target} is blocked {until} by {}.", names(&done)));
@@ -123,14 +137,17 @@ pub fn remove(run: &Run, target: Target) -> u8 {
         Lifted::Held(_) => Done::default(),
     };
     let whole = tell(&done);
-    record(run, if whole { Command::Delete } else { Command::Failed }, target, &names(&done), "");
+    record(run, command(&done, whole, Command::Delete), target, &names(&done), "");
     if !whole {
         warn(&format!("{target} may still be blocked"));
         return FAILED;
     }
+    if done.outcomes.is_empty() && !done.queued.is_empty() {
+        return DONE;
+    }
     say(&format!("{target} is not blocked any more."));
     let (standing, _) = Backends::new(&run.settings, &run.state, run.deadline).standing();
-    for wider in standing.iter().filter(|standing| standing.target.contains(target)) {
+    for wider in standing.iter().filter(|wider| wider.target != target && wider.target.contains(target)) {
         say(&format!("But it lies in {}, which is blocked by {}.", wider.target, wider.backend));
     }
     DONE

@@ -6,6 +6,7 @@ use crate::api::{self, Api};
 use crate::call::Run;
 use crate::outbox::{self, Item, Limits, Outcome, SystemClock, Want};
 use crate::report::{Command, Origin, Report};
+use crate::state::entry::ADMINISTRATOR;
 
 use super::{DONE, FAILED, say, warn};
 
@@ -72,7 +73,7 @@ fn tell(run: &Run, item: &Item, outcome: &Outcome) {
         backend: format!("api {}", item.api),
         reason,
         took: run.started.elapsed(),
-        ..Report::new(command, &item.program)
+        ..Report::new(command, if item.program == ADMINISTRATOR { &run.call.program } else { &item.program })
     };
     if let Err(error) = report.append(&run.call.installation.logs()) {
         warn(&format!("active-responses.log: {error}"));

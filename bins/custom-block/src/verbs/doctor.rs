@@ -12,6 +12,7 @@ use crate::config::Allowed;
 use crate::firewall::{Backend, Fault};
 use crate::host::{self, Families, WazuhConf};
 use crate::ipset::Ipset;
+use crate::iptables::Iptables;
 use crate::names::{self, Names};
 use crate::nftables::Nftables;
 use crate::outbox;
@@ -164,6 +165,11 @@ fn backends(run: &Run, findings: &mut Findings) {
     }
     for backend in resolved {
         match backend {
+            Backend::Iptables
+                if matches!(Iptables::new(&run.settings.iptables, run.deadline).is_live(), Ok(false)) =>
+            {
+                findings.problem("backend", format!("iptables: our chain is not the first in INPUT and FORWARD in {namespace}; `custom-block restore` mends it"));
+            }
             Backend::Nftables => nftables(&backends, run, &namespace, findings),
             Backend::Ipset => ipset(run, &namespace, findings),
             Backend::Iptables | Backend::File => {
