@@ -26,6 +26,7 @@ pub const SET6: &str = "wazuh_block6";
 const SUBSYSTEM: u16 = 6 << 8;
 const CREATE_SET: u16 = SUBSYSTEM | 2;
 const DESTROY_SET: u16 = SUBSYSTEM | 3;
+const RENAME_SET: u16 = SUBSYSTEM | 5;
 const LIST_SET: u16 = SUBSYSTEM | 7;
 const ADD: u16 = SUBSYSTEM | 9;
 const DELETE: u16 = SUBSYSTEM | 10;
@@ -33,9 +34,10 @@ const DELETE: u16 = SUBSYSTEM | 10;
 const PROTOCOL: u16 = 1;
 const SET_NAME: u16 = 2;
 const TYPE_NAME: u16 = 3;
+/// The second name of a message about two sets.
+const SET_NAME2: u16 = 3;
 const REVISION: u16 = 4;
 const FAMILY: u16 = 5;
-const FLAGS: u16 = 6;
 const DATA: u16 = 7;
 const ENTRIES: u16 = 8;
 /// Attributes within [`DATA`].
@@ -44,7 +46,6 @@ const CIDR: u16 = 3;
 const TIMEOUT: u16 = 6;
 const CADT_FLAGS: u16 = 8;
 const MAX_ELEMENTS: u16 = 19;
-const REFERENCES: u16 = 25;
 const BYTES: u16 = 24;
 const PACKETS: u16 = 25;
 const COMMENT: u16 = 26;
@@ -52,13 +53,14 @@ const COMMENT: u16 = 26;
 const PROTOCOL_VERSION: u8 = 6;
 /// `hash:net` with counters (3) and comments (4).
 const HASH_NET_REVISION: u8 = 4;
-const LIST_HEADER: u32 = 1 << 2;
 const WITH_COUNTERS: u32 = 1 << 3;
 const WITH_COMMENT: u32 = 1 << 4;
 /// The largest timeout, in seconds, that a set takes.
 const LONGEST: u64 = 2_147_483;
 const LONGEST_COMMENT: usize = 255;
+const IPSET_ERR_EXIST_SETNAME2: i32 = 4101;
 const IPSET_ERR_EXIST: i32 = 4103;
+const IPSET_ERR_REFERENCED: i32 = 4108;
 const IPSET_ERR_FULL: i32 = 4352;
 
 /// The sets of this network namespace.
@@ -91,7 +93,7 @@ impl Ipset {
     /// # Errors
     /// What stands in the way.
     pub fn probe(&mut self) -> Result<(), Fault> {
-        self.references(false).map(drop)
+        self.is_referenced(false).map(drop)
     }
 
     fn message(
@@ -142,23 +144,26 @@ impl Ipset {
         })
     }
 
-    /// How many rules refer to the set of this family; `None` when there is none.
-    fn references(&mut self, ipv6: bool) -> Result<Option<u32>, Fault> {
-        let mut messages = Messages::new();
-        messages.begin(LIST_SET, DUMP, &[family(ipv6), 0, 0, 0]);
-        messages.attribute(PROTOCOL, &[PROTOCOL_VERSION]).text(SET_NAME, set_of(ipv6));
-        number(&mut messages, FLAGS, LIST_HEADER);
-        messages.finish();
-        let mut references = None;
-        let answer = self.socket.talk(&mut messages, 1, &mut |reply| {
-            references = references.or(reply.attributes(4).inside(DATA).be32(REFERENCES));
+    /// True when a rule refers to the set of this family; `None` when there is
+    /// no set.
+    ///
+    /// Asked by renaming the set to its own name, which never changes anything:
+    /// a set in use may not be renamed, and for any other the name is taken.
+    /// To list its header instead would make the kernel count all elements.
+    fn is_referenced(&mut self, ipv6: bool) -> Result<Option<bool>, Fault> {
+        let answer = self.message(RENAME_SET, 0, ipv6, |messages| {
+            messages.text(SET_NAME2, set_of(ipv6));
         });
         match answer {
-            Err(refusal) if refusal.errno() == Errno::ENOENT => Ok(None),
-            // nfnetlink answers EINVAL for a subsystem that nobody registered.
-            Err(refusal) if refusal.errno() == Errno::EINVAL => Err(Fault::Absent(refusal.error)),
-            Err(refusal) => Err(refusal.error.into()),
-            Ok(()) => Ok(references),
+            Ok(()) => Ok(Some(false)),
+            Err(refusal) => match (refusal.error.raw_os_error(), refusal.errno()) {
+                (Some(IPSET_ERR_REFERENCED), _) => Ok(Some(true)),
+                (Some(IPSET_ERR_EXIST_SETNAME2), _) => Ok(Some(false)),
+                (_, Errno::ENOENT) => Ok(None),
+                // nfnetlink answers EINVAL for a subsystem that nobody registered.
+                (_, Errno::EINVAL) => Err(Fault::Absent(refusal.error)),
+                _ => Err(refusal.error.into()),
+            },
         }
     }
 
@@ -167,12 +172,12 @@ impl Ipset {
     /// # Errors
     /// When the kernel cannot be asked.
     pub fn is_live(&mut self, target: Target) -> Result<bool, Fault> {
-        Ok(self.references(target.is_ipv6())?.is_some_and(|references| references > 0))
+        Ok(self.is_referenced(target.is_ipv6())? == Some(true))
     }
 
     /// Makes the rule when there is none. True when it had to be made.
     fn ensure_rule(&mut self, ipv6: bool) -> Result<bool, Fault> {
-        if self.references(ipv6)?.is_some_and(|references| references > 0) {
+        if self.is_referenced(ipv6)? == Some(true) {
             return Ok(false);
         }
         iptables::match_set(set_of(ipv6), ipv6, self.deadline)?;
@@ -262,7 +267,7 @@ impl Firewall for Ipset {
 
     fn mend(&mut self) -> Result<(), Fault> {
         for ipv6 in [false, true] {
-            if self.references(ipv6)?.is_some() {
+            if self.is_referenced(ipv6)?.is_some() {
                 self.ensure_rule(ipv6)?;
             }
         }
@@ -271,7 +276,7 @@ impl Firewall for Ipset {
 
     fn flush(&mut self) -> Result<(), Fault> {
         for ipv6 in [false, true] {
-            if self.references(ipv6).ok().flatten().is_none() {
+            if self.is_referenced(ipv6).ok().flatten().is_none() {
                 continue;
             }
             iptables::unmatch_set(set_of(ipv6), ipv6, self.deadline)?;

@@ -101,6 +101,12 @@ impl<'a> Chain<'a> {
         })
     }
 
+    /// True when our chain exists. (The crate's own question lists the chain
+    /// with names: it would ask DNS about every address in it.)
+    fn is_there(&self) -> Done<bool> {
+        Ok(self.iptables.execute(TABLE, &format!("-S {CHAIN}"))?.status.success())
+    }
+
     /// Makes our chain and hooks it in, first in INPUT and FORWARD, where it
     /// is not. True when anything had to be done.
     fn build(&self) -> Done<bool> {
@@ -108,10 +114,10 @@ impl<'a> Chain<'a> {
             return Ok(false);
         }
         let mut built = false;
-        if !self.iptables.chain_exists(TABLE, CHAIN)? {
+        if !self.is_there()? {
             // Another run may have been faster; then it is there all the same.
             if let Err(error) = self.iptables.new_chain(TABLE, CHAIN)
-                && !self.iptables.chain_exists(TABLE, CHAIN)?
+                && !self.is_there()?
             {
                 return Err(error);
             }
@@ -148,7 +154,7 @@ impl<'a> Chain<'a> {
 
     /// As [`Chain::hook_in`], where there is a chain of ours at all.
     fn examine(&self, mend: bool) -> Done<bool> {
-        if self.own && self.iptables.chain_exists(TABLE, CHAIN)? { self.hook_in(mend) } else { Ok(false) }
+        if self.own && self.is_there()? { self.hook_in(mend) } else { Ok(false) }
     }
 
     fn put(&self, target: Target, until: Option<u64>, comment: &str) -> Done<()> {
@@ -218,7 +224,7 @@ impl<'a> Chain<'a> {
                 self.iptables.delete(TABLE, parent, &jump)?;
             }
         }
-        if self.iptables.chain_exists(TABLE, CHAIN)? {
+        if self.is_there()? {
             self.iptables.flush_chain(TABLE, CHAIN)?;
             self.iptables.delete_chain(TABLE, CHAIN)?;
         }

@@ -7,8 +7,8 @@
 //! slower or wrong.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -58,11 +58,17 @@ pub fn create(state: &State) -> io::Result<()> {
     Ok(())
 }
 
-/// A bucket in one go, or two when it grew meanwhile.
-fn read(file: &File) -> io::Result<Vec<u8>> {
-    let size = file.metadata()?.len().min(LARGEST);
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 64);
-    file.take(LARGEST).read_to_end(&mut bytes)?;
+/// The first so many bytes of a bucket, in one go.
+fn read(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(size.min(LARGEST)).unwrap_or(0)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64)? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    bytes.truncate(filled);
     Ok(bytes)
 }
 
@@ -84,7 +90,9 @@ impl Ledger {
     /// The record of a key, as it is at this moment.
     #[must_use]
     pub fn get<V: DeserializeOwned>(&self, key: &str) -> Option<V> {
-        find(&read(&File::open(self.path(key)).ok()?).ok()?, key)
+        let file = File::open(self.path(key)).ok()?;
+        let size = file.metadata().ok()?.len();
+        find(&read(&file, size).ok()?, key)
     }
 
     /// Locks the bucket of a key, so that what is read stays true until it is
@@ -106,12 +114,11 @@ impl Ledger {
             };
             let file = lock(file, FlockArg::LockExclusiveNonblock, self.patience)?;
             // It may have been written anew while we waited.
-            let same = std::fs::metadata(&path)
-                .is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()));
-            if !same {
+            let ours = file.metadata()?;
+            if !std::fs::metadata(&path).is_ok_and(|now| ours.ino() == now.ino()) {
                 continue;
             }
-            let bytes = read(&file)?;
+            let bytes = read(&file, ours.len())?;
             return Ok(Bucket { file, path, bytes });
         }
     }
