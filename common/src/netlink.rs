@@ -283,6 +283,11 @@ impl Socket {
         let mut due = answers;
         let mut torn = false;
         while due > 0 {
+            // The kernel's answers are there at once: waiting alone would
+            // never see the deadline of a long dump.
+            if Instant::now() >= self.deadline {
+                return Err(Refusal::local(io::ErrorKind::TimedOut.into()));
+            }
             let length = self.receive().map_err(Refusal::local)?;
             let mut at = 0;
             while at + HEADER <= length {
@@ -341,9 +346,10 @@ impl Socket {
 
     fn receive(&mut self) -> io::Result<usize> {
         loop {
-            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(length) if length == self.buffer.len() => {
+                // By MSG_TRUNC the length is the datagram's, not what was kept of it.
+                Ok(length) if length > self.buffer.len() => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply larger than our buffer"));
                 }
                 Ok(length) => return Ok(length),

@@ -136,6 +136,22 @@ impl<'a> Backends<'a> {
         self.resolve(from).into_iter().filter_map(lift).collect()
     }
 
+    /// How many targets stand in these backends; `None` when one cannot tell.
+    #[must_use]
+    pub fn count(&self, of: &[Backend]) -> Option<u64> {
+        let mut targets = std::collections::BTreeSet::new();
+        for backend in self.resolve(of) {
+            match self.open(backend) {
+                Ok(Some(mut firewall)) => {
+                    targets.extend(firewall.standing().ok()?.into_iter().map(|standing| standing.target));
+                }
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(targets.len() as u64)
+    }
+
     /// What stands in each local backend, configured or not: the kernel's
     /// truth. Those that cannot be read are named with their fault.
     #[must_use]

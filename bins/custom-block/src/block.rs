@@ -130,7 +130,11 @@ pub fn block(run: &Run, order: &Order) -> Done {
         name: order.owner.clone(),
         since: former.as_ref().map_or(run.now, |former| former.since),
         until: done.ttl.map(|ttl| run.now.saturating_add(ttl)),
-        alert: former.as_ref().map_or_else(|| order.origin.alert.clone(), |former| former.alert.clone()),
+        // Wazuh's delete will carry the alert that its clock began with.
+        alert: former
+            .as_ref()
+            .filter(|_| order.repeated)
+            .map_or_else(|| order.origin.alert.clone(), |former| former.alert.clone()),
         rule: order.origin.rule.clone(),
         reason: order.reason.clone(),
         backends: with(former.map(|former| former.backends).unwrap_or_default(), &likely(&order.backends)),
@@ -174,7 +178,8 @@ pub fn block(run: &Run, order: &Order) -> Done {
     drop(bucket);
 
     if order.backends.contains(&Backend::Api) {
-        let until = done.ttl.map(|ttl| run.now.saturating_add(ttl));
+        // As long as any owner wants it.
+        let until = entry.left(run.now).map(|left| run.now.saturating_add(left));
         queue(run, target, Want::Add, until, &order.owner, &order.origin, &order.reason, &mut done);
     }
     if had_history && done.outcomes.iter().any(|outcome| matches!(outcome.result, Ok(true))) {
@@ -220,14 +225,21 @@ fn comment(origin: &Origin, owner: &str) -> String {
 }
 
 fn note_neighbour(run: &Run, ledger: &Ledger, host: Target, until: u64) -> io::Result<()> {
-    let most = run.settings.ipv6_hosts_per_network;
-    if most == 0 {
-        return Ok(());
-    }
+    // Also where networks are never blocked: each counts once a minute.
+    let most = run.settings.ipv6_hosts_per_network.max(1);
     let key = Neighbours::key(host.widened(IPV6_NETWORK));
     let mut bucket = ledger.lock(&key)?;
     let mut neighbours: Neighbours = bucket.get(&key).unwrap_or_default();
     neighbours.note(host, until, run.now, most);
+    bucket.put(&key, neighbours.remember_until(), &neighbours, run.now)
+}
+
+/// A host that is not blocked any more counts no longer for its network.
+fn forget_neighbour(run: &Run, ledger: &Ledger, host: Target) -> io::Result<()> {
+    let key = Neighbours::key(host.widened(IPV6_NETWORK));
+    let mut bucket = ledger.lock(&key)?;
+    let Some(mut neighbours) = bucket.get::<Neighbours>(&key) else { return Ok(()) };
+    neighbours.hosts.retain(|&(known, _)| known != host);
     bucket.put(&key, neighbours.remember_until(), &neighbours, run.now)
 }
 
@@ -325,14 +337,15 @@ pub fn target_of_delete(run: &Run, owner: &str, alert: &str, named: Option<Targe
     if let Some(&(target, _)) = owned.iter().find(|(_, first)| first == alert) {
         return Some(target);
     }
-    let by_alert = |entry: &Entry| entry.owner(owner).is_some_and(|owner| owner.alert == alert);
-    if !alert.is_empty()
-        && let Ok(entries) = journal::entries(&run.state)
-        && let Some(entry) = entries.into_values().find(by_alert)
-    {
-        return Some(entry.target);
+    // What was lifted already (by an administrator, or by its time) is known,
+    // too, and needs no search.
+    let lifted = |target: Target| {
+        ledger.get::<Entry>(&Entry::key(target)).is_some_and(|entry| entry.owners.is_empty())
+    };
+    if alert.is_empty() || named.is_some_and(lifted) {
+        return named;
     }
-    owned.first().map(|&(target, _)| target).or(named)
+    journal::target_of_alert(&run.state, owner, alert, run.patience()).or(named)
 }
 
 /// Lets go of a target, and lifts it when that was the last owner.
@@ -399,6 +412,18 @@ fn release(
                 let timeout = left.left(run.now).map(lifetime::kernel_timeout);
                 let block = Block { target, timeout, comment: comment(origin, owner), fresh: false };
                 done.outcomes = backends.put(&left.backends(), &block);
+                // Who had it for the leaving owner alone lifts it.
+                let all = known.map(|entry| entry.backends()).unwrap_or_default();
+                let alone: Vec<Backend> =
+                    all.into_iter().filter(|backend| !left.backends().contains(backend)).collect();
+                done.outcomes.extend(backends.lift(&alone, target));
+                drop(bucket);
+                if alone.contains(&Backend::Api) {
+                    queue(run, target, Want::Delete, None, owner, origin, "", &mut done);
+                } else if left.backends().contains(&Backend::Api) {
+                    let until = left.left(run.now).map(|left| run.now.saturating_add(left));
+                    queue(run, target, Want::Add, until, owner, origin, "", &mut done);
+                }
             }
             return Lifted::StillOwned(names, done);
         }
@@ -427,6 +452,10 @@ fn release(
         write(run, bucket.as_mut(), &entry, "failed", owner, &reason.join("; "), &mut done);
     }
     drop(bucket);
+    if target.is_host() && target.is_ipv6() {
+        let forgotten = forget_neighbour(run, &ledger, target);
+        done.note("state", forgotten);
+    }
     let counted = counters::update(&run.state, run.patience(), counters::Counters::lift);
     done.note("counters", counted);
     if from.contains(&Backend::Api) {

@@ -96,23 +96,18 @@ impl Firewall for Blocklist {
         })
     }
 
+    /// By what is kept beside the state: the list itself lies where others
+    /// may put a pipe in its place.
     fn standing(&mut self) -> Result<Vec<Standing>, Fault> {
-        let list = match std::fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            list => list?,
-        };
-        let (now, deadlines) = (crate::now(), self.read());
-        Ok(list
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .map(|target| Standing {
+        let now = crate::now();
+        Ok(self
+            .read()
+            .into_iter()
+            .filter(|(_, until)| until.is_none_or(|until| until > now))
+            .map(|(target, until)| Standing {
                 target,
                 backend: Backend::File,
-                left: deadlines
-                    .get(&target)
-                    .copied()
-                    .flatten()
-                    .map(|until| Duration::from_secs(until.saturating_sub(now))),
+                left: until.map(|until| Duration::from_secs(until.saturating_sub(now))),
                 packets: None,
                 bytes: None,
                 comment: String::new(),

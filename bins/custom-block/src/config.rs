@@ -233,19 +233,30 @@ impl Settings {
         ours
     }
 
+    /// The defaults, with every part of the allowlist that can be understood:
+    /// of the keys before a break in the syntax, and each entry by itself.
     fn salvage(path: &Path) -> Settings {
-        #[derive(Deserialize, Default)]
-        struct Protected {
-            #[serde(default, deserialize_with = "allowed")]
-            allowlist: Vec<Allowed>,
-            #[serde(default)]
-            allowlist_files: Vec<PathBuf>,
-        }
-        let protected: Protected =
-            read_trusted(path).ok().flatten().and_then(|text| parse(path, &text).ok()).unwrap_or_default();
+        let text = read_trusted(path).ok().flatten().unwrap_or_default();
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                let whole = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                let whole = whole.rfind('\n').map_or("", |end| &whole[..end]);
+                whole.parse().unwrap_or_default()
+            }
+        };
+        let texts = |key: &str| {
+            let list = table.get(key).and_then(toml::Value::as_array).cloned().unwrap_or_default();
+            list.into_iter().filter_map(|value| value.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
         Settings {
-            allowlist: protected.allowlist,
-            allowlist_files: protected.allowlist_files,
+            allowlist: texts("allowlist").iter().filter_map(|text| parse_allowed(text)).collect(),
+            allowlist_files: texts("allowlist_files")
+                .into_iter()
+                .map(PathBuf::from)
+                .filter(|file| file.is_absolute())
+                .take(MOST_ALLOWLIST_FILES)
+                .collect(),
             ..Settings::default()
         }
     }
@@ -430,6 +441,16 @@ mod tests {
         assert!(error.is_some());
         assert!(!settings.hold);
         assert_eq!(settings.allowlist, [Allowed::Target("192.0.2.0/24".parse().unwrap())]);
+        for broken in [
+            "allowlist = [\"192.0.2.0/24\", \"10.0.0.0/33\", 7]\n",
+            "allowlist = [\"192.0.2.0/24\"]\nhold = yes\n",
+            "allowlist = [\"192.0.2.0/24\"]\n\n[nftables\n",
+        ] {
+            std::fs::write(&path, broken).unwrap();
+            let (settings, error) = Settings::load_or_default(&path, &State::below(dir.path()));
+            assert!(error.is_some(), "{broken}");
+            assert_eq!(settings.allowlist, [Allowed::Target("192.0.2.0/24".parse().unwrap())], "{broken}");
+        }
     }
 
     #[test]

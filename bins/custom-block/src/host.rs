@@ -188,6 +188,8 @@ fn interfaces_and_routes(families: Families, deadline: Instant, all: &mut Vec<Pr
     /// The type of a route that leads to this host itself: it stands in the
     /// table `local` for each own address.
     const LOCAL: u8 = 2;
+    /// The broadcast address of a network that this host is in.
+    const BROADCAST: u8 = 3;
     let mut socket = Socket::open(SockProtocol::NetlinkRoute, deadline)?;
     let families: &[u8] = match families {
         Families::Ipv4 => &[2],
@@ -199,18 +201,27 @@ fn interfaces_and_routes(families: Families, deadline: Instant, all: &mut Vec<Pr
         let mut messages = Messages::new();
         messages.begin(GET_ROUTE, DUMP, &header).finish();
         let mut seen = 0;
-        socket.talk_until(&mut messages, 1, &mut |reply| {
+        let told = socket.talk_until(&mut messages, 1, &mut |reply| {
             default_gateways(reply, HEADER, &mut |target| {
                 all.push(Protected { target, what: "default gateway" });
             });
-            if reply.payload.get(7) == Some(&LOCAL)
-                && let Some(target) = reply.attributes(HEADER).get(1).and_then(address)
-            {
-                all.push(Protected { target, what: "own IP" });
+            let what = match reply.payload.get(7) {
+                Some(&LOCAL) => Some("own IP"),
+                Some(&BROADCAST) => Some("broadcast IP"),
+                _ => None,
+            };
+            let network = reply.attributes(HEADER).get(1).and_then(address).zip(reply.payload.get(1));
+            if let (Some(what), Some((target, &bits))) = (what, network) {
+                all.push(Protected { target: target.widened(bits), what });
             }
             seen += 1;
             if seen < MOST_ROUTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        });
+        match told {
+            // Routes come and go; all that is told of is protected.
+            Err(refusal) if !refusal.is_interrupted() => return Err(refusal.error),
+            _ => {}
+        }
         if seen >= MOST_ROUTES {
             socket = Socket::open(SockProtocol::NetlinkRoute, deadline)?;
             own_addresses(&mut socket, family, all)?;
@@ -305,11 +316,33 @@ pub fn sessions() -> Vec<Target> {
         .collect()
 }
 
-/// The other end of the SSH connection that an administrator works over.
+/// The other end of the SSH connection that an administrator works over. sudo
+/// takes the variable from us, but not from the shell that we were called from.
 #[must_use]
 pub fn ssh_client() -> Option<Target> {
-    std::env::var("SSH_CONNECTION").ok()?.split(' ').next()?.parse().ok()
+    let client = |connection: &str| connection.split(' ').next()?.parse().ok();
+    if let Ok(connection) = std::env::var("SSH_CONNECTION") {
+        return client(&connection);
+    }
+    let mut process = nix::unistd::getppid().as_raw();
+    for _ in 0..MOST_PARENTS {
+        if process <= 1 {
+            return None;
+        }
+        let environment = text_of(Path::new(&format!("/proc/{process}/environ")), LARGEST_TEXT);
+        let connection =
+            environment.split('\0').find_map(|variable| variable.strip_prefix("SSH_CONNECTION="));
+        if let Some(client) = connection.and_then(client) {
+            return Some(client);
+        }
+        let status = text_of(Path::new(&format!("/proc/{process}/status")), 8192);
+        process = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())?;
+    }
+    None
 }
+
+/// Processes between us and the shell of an SSH session that are looked at.
+const MOST_PARENTS: usize = 32;
 
 #[cfg(test)]
 mod tests {

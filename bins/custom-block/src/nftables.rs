@@ -380,7 +380,12 @@ impl Firewall for Nftables {
 
     fn lift(&mut self, target: Target) -> Result<(), Fault> {
         let lapse = Block { target, timeout: Some(LAPSE), comment: String::new(), fresh: false };
-        let lifted = self.put_element(&lapse).and_then(|()| self.read_element(target)).and_then(|standing| {
+        let put = match self.put_element(&lapse) {
+            // A full set takes no new element: then only one that is there matters.
+            Err(refusal) if refusal.errno() == Errno::ENFILE => Ok(()),
+            put => put,
+        };
+        let lifted = put.and_then(|()| self.read_element(target)).and_then(|standing| {
             if standing.is_none_or(|standing| standing.left.is_some_and(|left| left <= LAPSING)) {
                 return Ok(());
             }

@@ -180,7 +180,7 @@ pub(crate) fn gather(run: &Run, target: Target, wazuh: &WazuhConf, faults: &mut 
     }
     if facts.standing >= u64::from(run.settings.max_blocks) && numbers.counted() + RECOUNT <= run.now {
         let backends = Backends::new(&run.settings, &run.state, run.deadline);
-        let standing = backends.standing().0.len() as u64;
+        let standing = backends.count(&run.backends(&[])).unwrap_or(facts.standing);
         if counters::update(&run.state, run.patience(), |counters| counters.recount(standing, run.now))
             .is_ok()
         {
@@ -234,7 +234,14 @@ fn delete(run: &Run, request: &Request) -> (Report, u8) {
     };
     report.srcip = report.srcip.or(Some(target));
     report.target = Some(target);
-    if args.dry_run || run.backends(&args.backends) == [Backend::DryRun] {
+    // What was blocked in earnest is lifted in earnest, whatever the
+    // configuration says now.
+    let ledger = Ledger::new(&run.state, run.patience());
+    let blocked = ledger
+        .get::<Entry>(&Entry::key(target))
+        .is_some_and(|entry| entry.owner(&run.call.program).is_some_and(|owner| !owner.backends.is_empty()));
+    let dry = args.dry_run || run.backends(&args.backends) == [Backend::DryRun];
+    if run.call.dry_run || (dry && !blocked) {
         report.command = Command::Observed;
         report.backend = Backend::DryRun.name().to_owned();
         return (report, DONE);
@@ -245,8 +252,11 @@ fn delete(run: &Run, request: &Request) -> (Report, u8) {
             report.fault = done.faults.join("; ");
         }
         Lifted::StillOwned(names, done) => {
-            report.command = Command::Held;
-            report.reason = format!("still wanted by {}", names.join(", "));
+            conclude(&mut report, &done, Command::Held);
+            if report.command != Command::Failed || done.outcomes.is_empty() {
+                report.command = Command::Held;
+                report.reason = format!("still wanted by {}", names.join(", "));
+            }
             report.fault = done.faults.join("; ");
         }
         Lifted::Held(until) => {

@@ -99,6 +99,9 @@ pub fn close(target: Target, budget: Instant) -> io::Result<usize> {
             })
             .or_else(changed_meanwhile)?;
         for id in found {
+            if Instant::now() >= budget {
+                return Ok(closed);
+            }
             let mut messages = Messages::new();
             messages.begin(DESTROY, ACK, &request(family, CONNECTED, &id)).finish();
             match socket.talk(&mut messages, 1, &mut |_| {}) {

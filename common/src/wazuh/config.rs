@@ -55,7 +55,10 @@ impl OssecConf {
         let place: Vec<&str> = path.iter().map(String::as_str).collect();
         match place.as_slice() {
             // 4.x names the managers in <server>, 5.x agents in <manager>.
-            [_, "client", "server" | "manager", "address"] | [_, "cluster", "nodes", "node"]
+            // Before 4.0 they stood alone, which 4.14.7 still takes.
+            [_, "client", "server" | "manager", "address"]
+            | [_, "client", "server-ip" | "server-hostname"]
+            | [_, "cluster", "nodes", "node"]
                 if self.peers.len() < MOST_PEERS && !text.is_empty() && text.len() <= 255 =>
             {
                 self.peers.push(text.to_owned());

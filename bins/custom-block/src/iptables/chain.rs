@@ -23,13 +23,14 @@ pub(super) fn carry_out(chain: Option<&str>, order: &Order) -> Done<Answer> {
             let chain = Chain::open(target.is_ipv6(), chain)?;
             let built = chain.build()?;
             chain.put(*target, *until, comment)?;
-            chain.reap()?;
+            // What has lapsed blocks nobody: another run may be removing it, too.
+            let _ = chain.reap();
             done(built)
         }
         Order::Lift { target } => {
             let chain = Chain::open(target.is_ipv6(), chain)?;
             chain.remove(|found| found.target == *target)?;
-            chain.reap()?;
+            let _ = chain.reap();
             done(false)
         }
         Order::List => {
@@ -37,7 +38,7 @@ pub(super) fn carry_out(chain: Option<&str>, order: &Order) -> Done<Answer> {
             for ipv6 in [false, true] {
                 // A host may have no ip6tables, or a kernel without IPv6.
                 match Chain::open(ipv6, chain).and_then(|chain| {
-                    chain.reap()?;
+                    let _ = chain.reap();
                     chain.rules()
                 }) {
                     Err(error) if !ipv6 => return Err(error),

@@ -137,6 +137,34 @@ pub fn entries(state: &State) -> io::Result<BTreeMap<Target, Entry>> {
     Ok(entries)
 }
 
+/// The target that this owner still blocks because of this alert, searched
+/// for until `patience` without keeping more than one line.
+#[must_use]
+pub fn target_of_alert(state: &State, owner: &str, alert: &str, patience: Instant) -> Option<Target> {
+    let mut reader = BufReader::with_capacity(256 * 1024, File::open(state.path(NAME)).ok()?);
+    let (mut line, mut found, mut lines) = (Vec::new(), None::<Target>, 0_u64);
+    loop {
+        line.clear();
+        if (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).ok()? == 0 {
+            return found;
+        }
+        lines += 1;
+        if lines.is_multiple_of(4096) && Instant::now() >= patience {
+            return found;
+        }
+        // Nearly no line is about it: most are not understood at all.
+        let text = String::from_utf8_lossy(&line);
+        let about = text.contains(alert) || found.is_some_and(|target| text.contains(&target.to_string()));
+        let change = about.then(|| serde_json::from_slice::<Change>(&line).ok()).flatten();
+        let Some(entry) = change.and_then(|change| change.entry) else { continue };
+        if entry.owner(owner).is_some_and(|owner| owner.alert == alert) {
+            found = Some(entry.target);
+        } else if found == Some(entry.target) {
+            found = None;
+        }
+    }
+}
+
 /// Folds the journal to the last line of each target that is worth
 /// remembering, and the latest failures, when that makes it much smaller.
 ///
@@ -163,7 +191,13 @@ pub fn compact(state: &State, patience: Instant, now: u64, decay: u64) -> io::Re
     let folded = read_from(&journal, &mut |change| {
         lines += 1;
         if change.did == "failed" && change.at + FAILURES_FOR > now {
-            failures.push(change.clone());
+            // Its entry is not the last word on its target.
+            let target = change.entry.as_ref().map(|entry| format!("{}: ", entry.target)).unwrap_or_default();
+            failures.push(Change {
+                reason: format!("{target}{}", change.reason),
+                entry: None,
+                ..change.clone()
+            });
         }
         if let Some(target) = change.entry.as_ref().map(|entry| entry.target) {
             last.insert(target, change);
@@ -178,7 +212,6 @@ pub fn compact(state: &State, patience: Instant, now: u64, decay: u64) -> io::Re
     let temporary = state.path("blocks.jsonl.tmp");
     let mut new = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     let mut bytes = Vec::new();
-    // A failure's own entry is older than the last of its target: it goes first.
     for change in failures.iter().chain(last.values()) {
         serde_json::to_writer(&mut bytes, change)?;
         bytes.push(b'\n');

@@ -6,6 +6,7 @@
 //! renamed. So neither a kill at any byte nor 100,000 records make finding one
 //! slower or wrong.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -162,16 +163,15 @@ impl Bucket {
     }
 
     fn write_anew(&mut self, now: u64) -> io::Result<()> {
-        let mut kept: Vec<Line<&RawValue>> = Vec::new();
+        let mut kept: BTreeMap<String, Line<&RawValue>> = BTreeMap::new();
         for line in self.bytes.split(|&byte| byte == b'\n') {
             if let Ok(line) = serde_json::from_slice::<Line<&RawValue>>(line) {
-                kept.retain(|known| known.key != line.key);
-                kept.push(line);
+                kept.insert(line.key.clone(), line);
             }
         }
-        kept.retain(|line| line.until > now);
+        kept.retain(|_, line| line.until > now);
         let mut bytes = Vec::with_capacity(self.bytes.len());
-        for line in &kept {
+        for line in kept.values() {
             serde_json::to_writer(&mut bytes, line)?;
             bytes.push(b'\n');
         }

@@ -170,6 +170,9 @@ pub fn flush(run: &Run, yes: bool) -> u8 {
         say("Nothing was done.");
         return FAILED;
     }
+    // The time that a person took to answer is not the program's.
+    let run = &Run::new(run.call.clone()).patient(super::PATIENCE);
+    let backends = Backends::new(&run.settings, &run.state, run.deadline);
     let mut whole = true;
     // What is known first, one by one: firewalls behind an API must be told of each.
     let entries = match journal::entries(&run.state) {

@@ -75,7 +75,12 @@ fn rows(run: &Run) -> (Vec<Row>, bool) {
 }
 
 fn row(target: Target, entries: &BTreeMap<Target, Entry>) -> Row {
-    let owners = entries.get(&target).map(|entry| entry.owners.clone()).unwrap_or_default();
+    let mut owners = entries.get(&target).map(|entry| entry.owners.clone()).unwrap_or_default();
+    for owner in &mut owners {
+        for text in [&mut owner.name, &mut owner.alert, &mut owner.rule, &mut owner.reason] {
+            *text = printable(text);
+        }
+    }
     Row {
         target,
         since: owners.iter().map(|owner| owner.since).min(),

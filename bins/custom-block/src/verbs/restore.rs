@@ -38,10 +38,6 @@ pub fn restore(run: &Run) -> u8 {
     let mut faults = Vec::new();
     let allowlist = host::allowlist(&run.settings, &mut faults);
     faults.into_iter().for_each(&mut problem);
-    match Names::refresh(&run.state, names::wanted(&wazuh.ossec.peers, &allowlist)) {
-        Ok(unresolved) => unresolved.iter().for_each(|name| warn(&format!("{name} cannot be resolved now"))),
-        Err(error) => problem(format!("the resolved names cannot be kept: {error}")),
-    }
     let entries = match journal::entries(&run.state) {
         Ok(entries) => entries,
         Err(error) => {
@@ -80,17 +76,22 @@ pub fn restore(run: &Run) -> u8 {
             Err(fault) => problem(format!("{backend}: {fault}")),
         }
     }
-    let standing = backends.standing().0.len() as u64;
-    if let Err(error) =
-        counters::update(&run.state, run.patience(), |counters| counters.recount(standing, run.now))
+    // Those put back first: a name server may take its time.
+    match Names::refresh(&run.state, names::wanted(&wazuh.ossec.peers, &allowlist)) {
+        Ok(unresolved) => unresolved.iter().for_each(|name| warn(&format!("{name} cannot be resolved now"))),
+        Err(error) => problem(format!("the resolved names cannot be kept: {error}")),
+    }
+    if let Some(standing) = backends.count(&run.backends(&[]))
+        && let Err(error) =
+            counters::update(&run.state, run.patience(), |counters| counters.recount(standing, run.now))
     {
         problem(format!("counters: {error}"));
     }
     if let Err(error) = journal::compact(&run.state, run.patience(), run.now, run.decay()) {
         problem(format!("the journal cannot be compacted: {error}"));
     }
-    tracing::info!(put, lifted, standing, "restored");
-    say(&format!("{put} put back, {lifted} lifted because their time is over, {standing} stand."));
+    tracing::info!(put, lifted, "restored");
+    say(&format!("{put} put back, {lifted} lifted because their time is over."));
     let delivered = deliver::deliver(run);
     if whole { delivered } else { FAILED.max(delivered) }
 }
