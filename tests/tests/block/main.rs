@@ -5,8 +5,10 @@
 //! One binary, so that the harness is linked once.
 #![expect(clippy::unwrap_used, reason = "an unwrap that fails is the test that fails")]
 
+mod api;
 mod backends;
 mod bad_input;
+mod extras;
 mod heal;
 mod kill;
 mod overlap;
