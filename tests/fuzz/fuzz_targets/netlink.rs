@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::netlink::check(data));
+libfuzzer_sys::fuzz_target!(init: fuzz::prepare("netlink"), |data: &[u8]| fuzz::netlink::check(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::toml::check(data));
+libfuzzer_sys::fuzz_target!(init: fuzz::prepare("toml"), |data: &[u8]| fuzz::toml::check(data));

@@ -29,6 +29,40 @@ pub const TARGETS: &[Target] = &[
     Target { name: "toml", check: toml::check, seeds: toml::seeds, words: toml::WORDS },
 ];
 
+/// The target of this name.
+#[must_use]
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+/// Before libFuzzer begins: where FUZZ_SEEDS names a folder, writes what to
+/// begin with there, and ends.
+pub fn prepare(name: &str) {
+    if let (Some(target), Some(folder)) = (target(name), std::env::var_os("FUZZ_SEEDS")) {
+        let folder = std::path::PathBuf::from(folder);
+        for (number, seed) in (target.seeds)().iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number:03}")), seed).expect("a new file");
+        }
+        let escaped = |word: &str| word.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        let lines: String = target.words.iter().map(|word| format!("\"{}\"\n", escaped(word))).collect();
+        std::fs::write(folder.with_extension("words"), lines).expect("a new file");
+        std::process::exit(0);
+    }
+    with_another_stack();
+}
+
+/// A stack for libFuzzer's signal handlers, so that it can keep an input that
+/// used up the other one.
+#[expect(unsafe_code, reason = "no crate offers it")]
+fn with_another_stack() {
+    use nix::libc::{sigaltstack, stack_t};
+    let memory = Box::leak(vec![0_u8; 256 * 1024].into_boxed_slice());
+    let stack = stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+    // SAFETY: the memory is never freed and nobody else's; the old one is not asked for.
+    let done = unsafe { sigaltstack(&raw const stack, std::ptr::null_mut()) };
+    assert_eq!(done, 0);
+}
+
 /// A directory of this process, for what can be read from a file only. It lies
 /// where TMPDIR says, which `tests/fuzz/run` removes.
 fn scratch() -> &'static std::path::Path {

@@ -445,8 +445,8 @@ fn a_block_that_nobody_lifted_is_lifted_at_the_firewall_when_its_time_is_over() 
     let firewall = Firewall::start(&host.namespace);
     configure(&host, "[\"nftables\", \"api\"]", firewall.port);
     let mut execd = host.execd();
-    execd.request(&Line::four().extra_args(&["--ttl", "1"]), 600);
-    execd.request(&Line::add("198.51.100.7").extra_args(&["--ttl", "1", "--backend", "api"]), 600);
+    execd.request(&Line::four().extra_args(&["--ttl", "3"]), 600);
+    execd.request(&Line::add("198.51.100.7").extra_args(&["--ttl", "3", "--backend", "api"]), 600);
     execd.request(&Line::add("198.51.100.8"), 600);
     execd.crash();
     assert!(firewall.is_asked(&["POST /rules"; 3]), "{:?}", firewall.asked());
@@ -454,7 +454,7 @@ fn a_block_that_nobody_lifted_is_lifted_at_the_firewall_when_its_time_is_over() 
     // Wazuh would be a little late itself: until then it is not the timer's to lift.
     assert!(host.wazuh.verb(&host.namespace, &["restore"]).status.success());
     assert_eq!(firewall.seen().len(), 3);
-    std::thread::sleep(Duration::from_secs(8));
+    std::thread::sleep(Duration::from_secs(10));
     for _ in 0..2 {
         assert!(host.wazuh.verb(&host.namespace, &["restore"]).status.success());
         assert!(host.wazuh.is_quiet(SOON));

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use harness::eventually;
 use harness::execd::{Stdout, Then};
 use harness::kernel;
 use harness::line::Line;
@@ -151,7 +150,6 @@ fn each_offence_counts_until_it_is_forgotten_and_none_lasts_too_long() {
     execd.stop();
     assert_eq!(verdict(&host).0, "held");
     assert_eq!(host.targets(), [TARGET]);
-    assert!(host.listed() == [TARGET]);
     // Another address is another one's.
     execd.request(&Line::add("198.51.100.7"), 600);
     assert_eq!(host.blocks()["198.51.100.7"].timeout, Some(660));
@@ -161,22 +159,6 @@ fn each_offence_counts_until_it_is_forgotten_and_none_lasts_too_long() {
     host.wazuh.configure("[escalation]\nfactors = [1, 10, 20]\ndecay = \"1s\"\n");
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(offend(7, "600"), (600, false, 660));
-}
-
-#[test]
-fn a_repeat_offenders_block_is_lifted_by_a_delete_that_is_punctual() {
-    let Some(host) = Host::new() else { return };
-    host.wazuh.configure("[escalation]\nfactors = [1, 4]\n");
-    let mut execd = host.execd();
-    for id in ["1.1", "1.2"] {
-        execd.request(&Line::four().id(id).extra_args(&["--ttl", "1"]), 600);
-        assert_eq!(host.targets(), [TARGET]);
-        execd.stop();
-        assert_eq!(verdict(&host).0, "delete");
-        assert!(host.blocks().is_empty());
-    }
-    let escalated = host.wazuh.records().iter().filter(|record| record.json["ttl"] == 4).count();
-    assert_eq!(escalated, 1);
 }
 
 #[test]
@@ -325,16 +307,12 @@ fn a_record_that_cannot_be_written_is_told_by_journal_and_exit_code() {
             "mount -t tmpfs -o size=4k none logs && ! head -c 9000 /dev/zero 2>/dev/null >logs/x",
         ),
         ("a read-only one", "mount --bind logs logs && mount -o remount,ro,bind logs"),
-        ("no directory", "mount -t tmpfs none . -o size=1m && mkdir -p active-response/bin"),
+        ("no directory", "rmdir logs"),
     ] {
         let Some(host) = Host::new() else { return };
         let mut execd = host.execd();
-        if what == "no directory" {
-            std::fs::remove_dir(host.wazuh.home().join("logs")).unwrap();
-        } else {
-            let script = format!("{script} && exec \"$0\"");
-            execd.launcher(["unshare", "-m", "sh", "-c", &script]);
-        }
+        let script = format!("[ ! -d logs ] || {{ {script}; }} && exec \"$0\"");
+        execd.launcher(["unshare", "-m", "sh", "-c", &script]);
         let run = execd.request(&Line::four(), 600);
         assert_eq!((run.code(), run.keys().unwrap()), (Some(1), vec![TARGET.to_owned()]), "{what}");
         assert_eq!(host.targets(), [TARGET], "{what}");
@@ -626,7 +604,4 @@ fn a_run_needs_little_memory() {
     });
     assert!((100..MOST_MEMORY).contains(&most), "a delete: {most} KiB");
     assert_eq!(host.blocks().len(), 2);
-    host.execd().request(&Line::four().extra_args(&["--backend", "file"]), 600);
-    // Nobody listens there: what waits for it is not waited for.
-    assert!(eventually(SOON, || journal(&host).contains(TARGET)));
 }

@@ -1,9 +1,7 @@
 //! Runs the targets without libFuzzer: the seeds, then changes of them, always
 //! the same ones in the same order.
 //!
-//!     mutate TARGET SECONDS FOLDER   check, and keep what was found in FOLDER
-//!     mutate --seeds TARGET FOLDER   write the seeds to files
-//!     mutate --words FILE            write the words of all targets, as libFuzzer reads them
+//!     mutate TARGET SECONDS FOLDER   keep what was found in FOLDER
 //!     mutate TARGET FILE             check this one input
 
 use std::io::{Seek, Write};
@@ -13,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fuzz::{TARGETS, Target};
+use fuzz::{TARGETS, Target, target};
 
 /// A little more than the longest line that is read.
 const LONGEST: usize = 1024 * 1024 + 4096;
@@ -25,18 +23,7 @@ const KEPT: usize = 4096;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let target = |name: &str| TARGETS.iter().find(|target| target.name == name);
     match words[..] {
-        ["--seeds", name, folder] if target(name).is_some() => {
-            for (number, seed) in target(name).map(|target| (target.seeds)()).unwrap_or_default().iter().enumerate() {
-                std::fs::write(Path::new(folder).join(format!("seed-{number:03}")), seed).expect("a new file");
-            }
-        }
-        ["--words", file] => {
-            let escaped = |word: &str| word.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
-            let lines = TARGETS.iter().flat_map(|target| target.words).map(|word| format!("\"{}\"\n", escaped(word)));
-            std::fs::write(file, lines.collect::<String>()).expect("a new file");
-        }
         [name, file] if target(name).is_some() => {
             let input = std::fs::read(file).expect("a file");
             target(name).into_iter().for_each(|target| (target.check)(&input));
