@@ -11,6 +11,7 @@ mod bad_input;
 mod extras;
 mod heal;
 mod kill;
+mod memory;
 mod overlap;
 mod owners;
 mod packets;
