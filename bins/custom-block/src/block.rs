@@ -124,6 +124,14 @@ pub fn block(run: &Run, order: &Order) -> Done {
         (done.ttl, done.escalated) = (Some(ttl), escalated);
     }
     // Wazuh's delete comes a second or two late: until then its first alert counts.
+    // What does not lapse by itself, and was not lifted when its time was over.
+    let lasting: Vec<Backend> = entry
+        .owners
+        .iter()
+        .filter(|owner| !owner.is_active(run.now))
+        .flat_map(|owner| owner.backends.iter().copied())
+        .filter(|backend| backend.is_lasting())
+        .collect();
     let former =
         entry.owner(&order.owner).filter(|owner| order.repeated || owner.is_active(run.now)).cloned();
     let mut owner = Owner {
@@ -137,7 +145,10 @@ pub fn block(run: &Run, order: &Order) -> Done {
             .map_or_else(|| order.origin.alert.clone(), |former| former.alert.clone()),
         rule: order.origin.rule.clone(),
         reason: order.reason.clone(),
-        backends: with(former.map(|former| former.backends).unwrap_or_default(), &likely(&order.backends)),
+        backends: with(
+            with(former.map(|former| former.backends).unwrap_or_default(), &lasting),
+            &likely(&order.backends),
+        ),
         escalated: done.escalated,
     };
     entry.owners.retain(|owner| owner.is_active(run.now));

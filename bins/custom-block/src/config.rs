@@ -283,8 +283,11 @@ impl Settings {
         if self.file.path.as_ref().is_some_and(|path| !path.is_absolute()) {
             return wrong("file.path", "must be absolute");
         }
-        if self.ttl.is_zero() || self.ttl > self.max_ttl {
-            return wrong("ttl", "must lie between 1s and max_ttl");
+        if self.ttl.as_secs() == 0 {
+            return wrong("ttl", "must be at least 1s (max_ttl cuts it)");
+        }
+        if self.max_ttl.as_secs() == 0 {
+            return wrong("max_ttl", "must be at least 1s");
         }
         if self.max_ttl > Duration::from_secs(10 * 365 * 24 * 3600) {
             return wrong("max_ttl", "must be at most ten years");
@@ -417,7 +420,7 @@ mod tests {
             ("\nttl = \"soon\"\n", "/custom-block.toml:2: ttl: \"soon\" is no duration"),
             ("backends = [\"pf\"]\n", "/custom-block.toml:1: backends: unknown variant `pf`"),
             ("backends = []\n", "/custom-block.toml:1: backends: must name at least one"),
-            ("# x\nttl = 0\n", "/custom-block.toml:2: ttl: must lie between"),
+            ("# x\nttl = 0\n", "/custom-block.toml:2: ttl: must be at least 1s"),
             ("deadline = \"2m\"\n", "/custom-block.toml:1: deadline: must lie between"),
             (
                 "allowlist = [\"10.0.0.0/33\"]\n",

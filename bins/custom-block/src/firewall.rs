@@ -45,6 +45,14 @@ impl Backend {
     }
 }
 
+impl Backend {
+    /// True of those that keep a block until they are told to lift it.
+    #[must_use]
+    pub fn is_lasting(self) -> bool {
+        matches!(self, Backend::Api | Backend::File)
+    }
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

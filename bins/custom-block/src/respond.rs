@@ -51,7 +51,8 @@ pub fn respond(run: &Run) -> u8 {
         },
     };
     if let Some(broken) = &run.broken {
-        report.fault = format!("configuration ignored: {broken}; {}", report.fault);
+        let rest = if report.fault.is_empty() { String::new() } else { format!("; {}", report.fault) };
+        report.fault = format!("configuration ignored: {broken}{rest}");
     }
     let recorded = record(run, &mut report);
     metrics::count(run, report.command);

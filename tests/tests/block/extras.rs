@@ -160,6 +160,21 @@ fn each_offence_counts_until_it_is_forgotten_and_none_lasts_too_long() {
 }
 
 #[test]
+fn a_repeat_offenders_block_is_lifted_by_a_delete_that_is_punctual() {
+    let Some(host) = Host::new() else { return };
+    host.wazuh.configure("[escalation]\nfactors = [1, 4]\n");
+    let mut execd = host.execd();
+    for (id, ttl) in [("1.1", 1), ("1.2", 4)] {
+        execd.request(&Line::four().id(id).extra_args(&["--ttl", "1"]), 600);
+        assert_eq!(host.targets(), [TARGET]);
+        assert_eq!(host.wazuh.records().pop().unwrap().json["ttl"], ttl);
+        execd.stop();
+        assert_eq!(verdict(&host).0, "delete");
+        assert!(host.blocks().is_empty());
+    }
+}
+
+#[test]
 fn a_delete_under_hold_changes_nothing_at_all() {
     let Some(scene) = Scene::direct() else { return };
     scene.wazuh.configure("hold = true\n");

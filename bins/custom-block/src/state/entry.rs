@@ -125,6 +125,8 @@ impl Entry {
     pub fn remember_until(&self, decay: u64) -> u64 {
         let stands = |owner: &Owner| match owner.until {
             None => u64::MAX,
+            // Until it was lifted.
+            Some(_) if owner.backends.iter().any(|backend| backend.is_lasting()) => u64::MAX,
             Some(until) => {
                 let timeout = lifetime::kernel_timeout(until.saturating_sub(owner.since));
                 owner.since.saturating_add(timeout.as_secs())
