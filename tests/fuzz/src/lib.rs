@@ -35,17 +35,23 @@ pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
+/// What is longer is tried less often: in the same time there are hundreds of
+/// short ones.
+pub const SHORT: usize = 16 * 1024;
+
 /// Before libFuzzer begins: where FUZZ_SEEDS names a folder, writes what to
-/// begin with there, and ends.
+/// begin with to `short` and `long` in it, the words to `words`, and ends.
 pub fn prepare(name: &str) {
     if let (Some(target), Some(folder)) = (target(name), std::env::var_os("FUZZ_SEEDS")) {
         let folder = std::path::PathBuf::from(folder);
         for (number, seed) in (target.seeds)().iter().enumerate() {
-            std::fs::write(folder.join(format!("seed-{number:03}")), seed).expect("a new file");
+            let kind = folder.join(if seed.len() > SHORT { "long" } else { "short" });
+            std::fs::create_dir_all(&kind).expect("a new folder");
+            std::fs::write(kind.join(format!("seed-{number:03}")), seed).expect("a new file");
         }
         let escaped = |word: &str| word.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
         let lines: String = target.words.iter().map(|word| format!("\"{}\"\n", escaped(word))).collect();
-        std::fs::write(folder.with_extension("words"), lines).expect("a new file");
+        std::fs::write(folder.join("words"), lines).expect("a new file");
         std::process::exit(0);
     }
     with_another_stack();
@@ -53,13 +59,20 @@ pub fn prepare(name: &str) {
 
 /// A stack for libFuzzer's signal handlers, so that it can keep an input that
 /// used up the other one.
-#[expect(unsafe_code, reason = "no crate offers it")]
+#[expect(unsafe_code, reason = "no crate offers both")]
 fn with_another_stack() {
-    use nix::libc::{sigaltstack, stack_t};
+    use nix::libc::{SA_ONSTACK, SIGSEGV, sigaction, sigaltstack, stack_t};
     let memory = Box::leak(vec![0_u8; 256 * 1024].into_boxed_slice());
     let stack = stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
-    // SAFETY: the memory is never freed and nobody else's; the old one is not asked for.
-    let done = unsafe { sigaltstack(&raw const stack, std::ptr::null_mut()) };
+    // SAFETY: the memory is never freed and nobody else's; a structure of zeros
+    // is an action, the usual one. Former values are not asked for.
+    let done = unsafe {
+        let mut usual: sigaction = std::mem::zeroed();
+        // libFuzzer's own handler takes this flag over, and nothing else.
+        usual.sa_flags = SA_ONSTACK;
+        let set = sigaltstack(&raw const stack, std::ptr::null_mut());
+        set | nix::libc::sigaction(SIGSEGV, &raw const usual, std::ptr::null_mut())
+    };
     assert_eq!(done, 0);
 }
 

@@ -44,7 +44,7 @@ pub const WORDS: &[&str] = &[
     "\"agent\":{\"id\":\"", "\"id\":\"", "\"level\":", "\"program\":\"active-response/bin/", "\"wazuh\":{\"active_response\":{",
     "\"extra_arguments\":\"", "\"stateful_timeout\":", "\"--ttl\",\"", "--ttl ", "--reason ", "--backend ", "--ip-field ",
     "--dry-run", "--ip-field=/a/b~1c", "::ffff:203.0.113.50", "203.0.113.0/24", "2001:db8:1::/64", "fe80::1%eth0",
-    "\\ud800", "\\udc00", "\\u0000", "\\u2028", "\u{fffd}", "add", "delete", "{", "}", "[", "]", "\"", ",", ":", "\n",
+    "\\ud800", "\\udc00", "\\u0000", "\\u2028", "\u{fffd}", "add", "delete", "ADD", "dElete", "{", "}", "[", "]", "\"", ",", ":", "\n",
     "18446744073709551615", "1e999", "null",
 ];
 
@@ -211,7 +211,9 @@ fn derive(request: &Request) {
     if let Some(target) = named {
         report.target = granted(target, &settings);
     }
-    for command in COMMANDS {
+    // Not all eight each time: which one says nothing of the rest.
+    let some = COMMANDS[request.alert.json().len() % COMMANDS.len()];
+    for command in [some, Command::Failed] {
         report.command = command;
         records(&report);
     }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fuzz::{TARGETS, Target, target};
+use fuzz::{SHORT, TARGETS, Target, target};
 
 /// A little more than the longest line that is read.
 const LONGEST: usize = 1024 * 1024 + 4096;
@@ -70,7 +70,11 @@ fn fuzz(target: &Target, time: Duration, folder: &Path) -> ExitCode {
         let input = match inputs.get(count).filter(|_| count < seeds) {
             Some(seed) => seed.clone(),
             None => {
-                let mut input = inputs[dice.below(inputs.len())].clone();
+                let mut at = dice.below(inputs.len());
+                while inputs[at].len() > SHORT && dice.below(32) != 0 {
+                    at = dice.below(inputs.len());
+                }
+                let mut input = inputs[at].clone();
                 for _ in 0..=dice.below(4) {
                     change(&mut input, &inputs, target.words, &mut dice);
                 }
@@ -91,7 +95,7 @@ fn fuzz(target: &Target, time: Duration, folder: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
         // Short ones only, that there is time for many.
-        if count > seeds && input.len() < 16 * 1024 && dice.below(64) == 0 {
+        if count > seeds && input.len() <= SHORT && dice.below(64) == 0 {
             if inputs.len() < KEPT {
                 inputs.push(input);
             } else {
