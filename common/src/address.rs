@@ -117,10 +117,7 @@ impl Target {
     /// What kind of place its addresses are, as far as anybody may reach them.
     #[must_use]
     pub fn scope(self) -> Scope {
-        SPECIAL
-            .iter()
-            .find(|(network, _)| network.overlaps(self))
-            .map_or(Scope::Ordinary, |&(_, scope)| scope)
+        SPECIAL.iter().find(|(network, _)| network.overlaps(self)).map_or(Scope::Public, |&(_, scope)| scope)
     }
 }
 
@@ -137,8 +134,14 @@ pub enum Scope {
     Multicast,
     /// `255.255.255.255`.
     Broadcast,
-    /// Everything else, private networks included.
-    Ordinary,
+    /// `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16`, `fc00::/7`.
+    Private,
+    /// `100.64.0.0/10`: between a provider and its customers.
+    CarrierGrade,
+    /// `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`, `3fff::/20`.
+    Documentation,
+    /// Everything else.
+    Public,
 }
 
 impl fmt::Display for Scope {
@@ -149,7 +152,10 @@ impl fmt::Display for Scope {
             Scope::LinkLocal => "link-local",
             Scope::Multicast => "multicast",
             Scope::Broadcast => "broadcast",
-            Scope::Ordinary => "ordinary",
+            Scope::Private => "private",
+            Scope::CarrierGrade => "carrier-grade",
+            Scope::Documentation => "documentation",
+            Scope::Public => "public",
         })
     }
 }
@@ -162,7 +168,9 @@ const fn six(first: u16, last: u16, prefix: u8) -> Target {
     Target(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last), prefix)))
 }
 
-const SPECIAL: [(Target, Scope); 9] = [
+/// Those that nobody outside can be reached at come first: a network that
+/// touches several kinds is the first of them.
+const SPECIAL: [(Target, Scope); 19] = [
     (four(0, 0, 0, 0, 8), Scope::Unspecified),
     (four(127, 0, 0, 0, 8), Scope::Loopback),
     (four(169, 254, 0, 0, 16), Scope::LinkLocal),
@@ -172,7 +180,20 @@ const SPECIAL: [(Target, Scope); 9] = [
     (six(0, 1, 128), Scope::Loopback),
     (six(0xfe80, 0, 10), Scope::LinkLocal),
     (six(0xff00, 0, 8), Scope::Multicast),
+    (four(10, 0, 0, 0, 8), Scope::Private),
+    (four(172, 16, 0, 0, 12), Scope::Private),
+    (four(192, 168, 0, 0, 16), Scope::Private),
+    (six(0xfc00, 0, 7), Scope::Private),
+    (four(100, 64, 0, 0, 10), Scope::CarrierGrade),
+    (four(192, 0, 2, 0, 24), Scope::Documentation),
+    (four(198, 51, 100, 0, 24), Scope::Documentation),
+    (four(203, 0, 113, 0, 24), Scope::Documentation),
+    (DOCUMENTATION6, Scope::Documentation),
+    (six(0x3fff, 0, 20), Scope::Documentation),
 ];
+
+const DOCUMENTATION6: Target =
+    Target(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32)));
 
 impl FromStr for Target {
     type Err = NotAnAddress;
@@ -284,8 +305,15 @@ mod tests {
         assert_eq!(scope("255.255.255.255"), Scope::Broadcast);
         assert_eq!(scope("fe80::1"), Scope::LinkLocal);
         assert_eq!(scope("ff02::1"), Scope::Multicast);
-        assert_eq!(scope("10.0.0.1"), Scope::Ordinary);
-        assert_eq!(scope("2001:db8::1"), Scope::Ordinary);
+        assert_eq!(scope("10.0.0.1"), Scope::Private);
+        assert_eq!(scope("172.31.255.255"), Scope::Private);
+        assert_eq!(scope("172.32.0.0"), Scope::Public);
+        assert_eq!(scope("fd00::1"), Scope::Private);
+        assert_eq!(scope("100.100.0.1"), Scope::CarrierGrade);
+        assert_eq!(scope("2001:db8::1"), Scope::Documentation);
+        assert_eq!(scope("2606:4700::1111"), Scope::Public);
+        assert_eq!(scope("9.9.9.9"), Scope::Public);
+        assert_eq!(scope("8.0.0.0/6"), Scope::Private);
     }
 
     #[test]

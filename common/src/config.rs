@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::geteuid;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 /// The largest configuration file that is read, in bytes.
 pub const LARGEST: u64 = 1024 * 1024;
@@ -146,6 +148,34 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigEr
         let message = if named { message } else { format!("{key}: {message}") };
         ConfigError::Syntax { path: path.to_owned(), line, message }
     })
+}
+
+/// `"24h"`, `"1h 30m"`, or a number of seconds.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.trim().parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?} is no duration: {error}"))
+}
+
+/// Reads such a duration where serde finds one (`deserialize_with`).
+///
+/// # Errors
+/// When it is none.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a duration such as \"24h\" or a number of seconds")]
+    enum Written {
+        Seconds(u64),
+        Text(String),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => Ok(Duration::from_secs(seconds)),
+        Written::Text(text) => parse_duration(&text).map_err(serde::de::Error::custom),
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 //! - [`wazuh`]: how Wazuh calls us and what it expects back
 //! - [`alert`]: the fields of an alert, whatever its author wrote around them
 //! - [`address`]: an address or network, parsed once
+//! - [`places`]: where the toolkit's own things lie
 //! - [`config`]: a configuration file that only its owner can have written
 //! - [`record`]: one line in a log that others can write to, too
+//! - [`state`]: a file that outlives a run
+//! - [`text`]: text that others wrote, made harmless
 //! - [`netlink`]: how to talk with the kernel
 //!
 //! It is linked into programs that run as root on every protected host. So it
@@ -16,5 +19,8 @@ pub mod address;
 pub mod alert;
 pub mod config;
 pub mod netlink;
+pub mod places;
 pub mod record;
+pub mod state;
+pub mod text;
 pub mod wazuh;

@@ -5,8 +5,10 @@
 //! symbolic link, not by a hard link, not to a device, and not into waiting
 //! for the reader of a named pipe.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -14,7 +16,8 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 
-/// Appends the line (its newline included) with one write.
+/// Appends the line (its newline included) with one write. What a former
+/// writer could not finish is ended first, so that it spoils no other line.
 ///
 /// An absent file is made with mode 0660 and the directory's owner and group,
 /// as Wazuh itself makes it.
@@ -23,16 +26,28 @@ use nix::unistd::{Gid, Uid, fchown};
 /// When the file is anything but a regular file with one link, or cannot be
 /// written. A line that was cut short (a full disk) is `WriteZero`.
 pub fn append(directory: &Path, name: &str, line: &[u8]) -> io::Result<()> {
+    let mut file = open_log(directory, name.as_ref())?;
+    let written = if is_torn(&file)? {
+        let line = [b"\n", line].concat();
+        file.write(&line)? == line.len()
+    } else {
+        file.write(line)? == line.len()
+    };
+    if written { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Opens a log for appending; see [`append`].
+///
+/// # Errors
+/// When the file is anything but a regular file with one link, or cannot be
+/// opened or made.
+pub fn open_log(directory: &Path, name: &OsStr) -> io::Result<File> {
     let folder = open(directory, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())?;
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(&folder, name, flags, Mode::empty()) {
         Err(Errno::ENOENT) => {
-            match openat(
-                &folder,
-                name,
-                flags | OFlag::O_CREAT | OFlag::O_EXCL,
-                Mode::from_bits_truncate(0o600),
-            ) {
+            let made = flags | OFlag::O_CREAT | OFlag::O_EXCL;
+            match openat(&folder, name, made, Mode::from_bits_truncate(0o600)) {
                 // Somebody else made it in between.
                 Err(Errno::EEXIST) => openat(&folder, name, flags, Mode::empty())?,
                 Err(error) => return Err(error.into()),
@@ -54,11 +69,19 @@ pub fn append(directory: &Path, name: &str, line: &[u8]) -> io::Result<()> {
     if !is_plain(&fstat(&file)?) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file with one link"));
     }
-    let mut file = File::from(file);
-    match file.write(line)? {
-        length if length == line.len() => Ok(()),
-        _ => Err(io::ErrorKind::WriteZero.into()),
-    }
+    Ok(File::from(file))
+}
+
+/// True of a log whose last line has no end.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_torn(file: &File) -> io::Result<bool> {
+    let mut last = [0];
+    Ok(match file.metadata()?.len() {
+        0 => false,
+        length => file.read_at(&mut last, length - 1)? == 1 && last != *b"\n",
+    })
 }
 
 /// True of a regular file that has no second name.
@@ -81,6 +104,15 @@ mod tests {
         assert_eq!(std::fs::read(dir.path().join("x.log")).unwrap(), b"one\ntwo\n");
         let mode = std::fs::metadata(dir.path().join("x.log")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
+    }
+
+    #[test]
+    fn what_another_writer_left_unfinished_spoils_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x.log"), b"{\"torn\":").unwrap();
+        append(dir.path(), "x.log", b"one\n").unwrap();
+        append(dir.path(), "x.log", b"two\n").unwrap();
+        assert_eq!(std::fs::read(dir.path().join("x.log")).unwrap(), b"{\"torn\":\none\ntwo\n");
     }
 
     #[test]

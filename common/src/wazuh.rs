@@ -3,3 +3,4 @@
 pub mod active_response;
 pub mod config;
 pub mod paths;
+pub mod wodle;

@@ -1,20 +1,17 @@
 //! How this run was called, and what it works with.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::config::ConfigError;
+use common::places::Places;
 use common::wazuh::paths::{Installation, program_name};
 
 use crate::config::{self, Settings};
 use crate::firewall::Backend;
 use crate::state::State;
 
-/// Where state lies unless told otherwise; each program has a folder there.
-pub const STATE_DIR: &str = "/var/lib/wazuh-toolkit";
-/// Where configuration lies unless told otherwise.
-pub const CONFIG_DIR: &str = "/etc/wazuh-toolkit";
 /// The part of the deadline during which a lock is waited for.
 const PATIENCE: u32 = 2;
 
@@ -35,33 +32,15 @@ pub struct Call {
     pub dry_run: bool,
 }
 
-/// What the command line says about places; the environment comes after it.
-#[derive(Debug, Clone, Default)]
-pub struct Places {
-    /// `--home`
-    pub home: Option<PathBuf>,
-    /// `--state-dir`
-    pub state_dir: Option<PathBuf>,
-    /// `--config`
-    pub config: Option<PathBuf>,
-}
-
 impl Call {
     /// Called under this name, with these places on the command line.
     #[must_use]
-    pub fn new(called_as: OsString, places: Places) -> Call {
-        let variable =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = places.home.or_else(|| variable("WAZUH_HOME"));
-        let config_dir = || variable("WAZUH_TOOLKIT_CONFIG_DIR").unwrap_or_else(|| CONFIG_DIR.into());
+    pub fn new(called_as: &OsStr, places: &Places) -> Call {
         Call {
-            program: program_name(&called_as, "custom-block"),
-            installation: home.map_or_else(|| Installation::find(&called_as), Installation::at),
-            state_dir: places
-                .state_dir
-                .or_else(|| variable("WAZUH_TOOLKIT_STATE_DIR"))
-                .unwrap_or_else(|| STATE_DIR.into()),
-            config: places.config.unwrap_or_else(|| config_dir().join(config::FILE)),
+            program: program_name(called_as, "custom-block"),
+            installation: places.installation(called_as),
+            state_dir: places.state_dir(),
+            config: places.config(config::FILE),
             backends: Vec::new(),
             dry_run: false,
         }

@@ -1,12 +1,13 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use common::config::parse_duration;
+use common::places::Places;
 
-use crate::call::{Call, Places};
-use crate::config::parse_duration;
+use crate::call::Call;
 use crate::firewall::Backend;
 
 /// Blocks and unblocks addresses for Wazuh.
@@ -107,13 +108,13 @@ pub enum Verb {
 impl Cli {
     /// What it says about this run.
     #[must_use]
-    pub fn call(&self, called_as: OsString) -> Call {
+    pub fn call(&self, called_as: &OsStr) -> Call {
         let places = Places {
             home: self.home.clone(),
             state_dir: self.state_dir.clone(),
             config: self.config.clone(),
         };
-        let mut call = Call::new(called_as, places);
+        let mut call = Call::new(called_as, &places);
         call.backends.clone_from(&self.backend);
         call.dry_run = self.dry_run;
         call

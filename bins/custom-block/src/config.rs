@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::address::Target;
 use common::alert::FieldPath;
-use common::config::{ConfigError, open_trusted, parse, read_trusted};
+use common::config::{ConfigError, duration, open_trusted, parse, read_trusted};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::api::Api;
@@ -330,30 +330,6 @@ impl Settings {
             return wrong("iptables.chain", "must be the name of a chain");
         }
         Ok(())
-    }
-}
-
-/// `"24h"`, `"1h 30m"`, or a number of seconds.
-///
-/// # Errors
-/// When it is neither.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.trim().parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?} is no duration: {error}"))
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a duration such as \"24h\" or a number of seconds")]
-    enum Written {
-        Seconds(u64),
-        Text(String),
-    }
-    match Written::deserialize(deserializer)? {
-        Written::Seconds(seconds) => Ok(Duration::from_secs(seconds)),
-        Written::Text(text) => parse_duration(&text).map_err(serde::de::Error::custom),
     }
 }
 

@@ -143,7 +143,7 @@ fn grant(target: Target, asker: Asker, facts: &Facts, settings: &Settings) -> Re
 
 fn possible(target: Target, widest: Widths) -> Result<(), Refusal> {
     match target.scope() {
-        Scope::Ordinary => {}
+        Scope::Private | Scope::CarrierGrade | Scope::Documentation | Scope::Public => {}
         scope => return Err(Refusal::Scope(scope)),
     }
     let widest = if target.is_ipv6() { widest.ipv6 } else { widest.ipv4 };

@@ -3,8 +3,8 @@
 
 use common::alert::FieldPath;
 
-use crate::config::parse_duration;
 use crate::firewall::Backend;
+use common::config::parse_duration;
 
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 200;

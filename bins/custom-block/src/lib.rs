@@ -58,11 +58,11 @@ pub fn run() -> ExitCode {
     let called_as = arguments.next().unwrap_or_default();
     // Wazuh gives no arguments, and waits: the command line is not even built.
     if arguments.next().is_none() {
-        let call = call::Call::new(called_as, call::Places::default());
+        let call = call::Call::new(&called_as, &common::places::Places::default());
         return ExitCode::from(respond::respond(&call::Run::new(call)));
     }
     let cli = <cli::Cli as clap::Parser>::parse();
-    let call = cli.call(called_as);
+    let call = cli.call(&called_as);
     ExitCode::from(match cli.verb {
         _ if cli.check_config => verbs::check::check(&call),
         None => respond::respond(&call::Run::new(call)),

@@ -16,23 +16,19 @@
 //! without a block at worst, which the kernel's answer corrects. Nothing is
 //! synced to disk while Wazuh waits; the kernel decides what is blocked.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use common::state::Durability;
+pub use common::state::lock;
 
 pub mod cache;
 pub mod counters;
 pub mod entry;
 pub mod journal;
 pub mod ledger;
-
-/// Between two attempts at a lock that another run holds for microseconds.
-const LOCK_PAUSE: Duration = Duration::from_micros(200);
 
 /// The state directory of this program.
 #[derive(Debug, Clone)]
@@ -65,47 +61,11 @@ impl State {
     }
 }
 
-/// Locks a file, trying until `patience`; never sleeps in the kernel.
-///
-/// # Errors
-/// `TimedOut` when another run holds it all that time.
-pub fn lock(file: File, how: FlockArg, patience: Instant) -> io::Result<Flock<File>> {
-    let mut file = file;
-    loop {
-        match Flock::lock(file, how) {
-            Ok(locked) => return Ok(locked),
-            Err((returned, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < patience => {
-                file = returned;
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Err(io::ErrorKind::TimedOut.into()),
-            Err((_, error)) => return Err(error.into()),
-        }
-    }
-}
-
-/// Replaces a file as a whole: readers see the old one or the new one.
+/// Replaces a file as a whole: readers see the old one or the new one. Nothing
+/// is synced, because Wazuh waits.
 ///
 /// # Errors
 /// When it cannot be written; the old one is untouched then.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    // The directory may be somebody else's: what lies there under this name,
-    // a link above all, is removed and never written through.
-    let _ = std::fs::remove_file(&temporary);
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    common::state::replace(path, bytes, mode, Durability::Cached)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use common::address::Target;
+use common::text::printable;
 
 use crate::call::{Call, Run};
 use crate::cli::Verb;
@@ -78,15 +79,6 @@ fn say(line: &str) {
 fn warn(line: &str) {
     tracing::warn!("{line}");
     let _ = writeln!(std::io::stderr().lock(), "custom-block: {line}");
-}
-
-/// Text that others wrote, safe to print on a terminal.
-fn printable(text: &str) -> String {
-    let unsafe_on_terminals = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().map(|c| if unsafe_on_terminals(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// `24h`, `1m 30s`; `never` of `None`.
