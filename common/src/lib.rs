@@ -5,6 +5,7 @@
 //! - [`address`]: an address or network, parsed once
 //! - [`places`]: where the toolkit's own things lie
 //! - [`config`]: a configuration file that only its owner can have written
+//! - [`finding`]: what a `doctor` found
 //! - [`record`]: one line in a log that others can write to, too
 //! - [`state`]: a file that outlives a run
 //! - [`text`]: text that others wrote, made harmless
@@ -18,6 +19,7 @@
 pub mod address;
 pub mod alert;
 pub mod config;
+pub mod finding;
 pub mod netlink;
 pub mod places;
 pub mod record;

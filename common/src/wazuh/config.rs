@@ -73,6 +73,77 @@ impl OssecConf {
     }
 }
 
+/// A `<wodle name="command">` (4.14.7, `src/config/wmodules-command.c`).
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct CommandWodle {
+    /// Its program and arguments.
+    pub command: String,
+    /// The location of its events is `command_` and this.
+    pub tag: String,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// Whether what it prints is thrown away.
+    pub ignore_output: bool,
+    /// Whether the program's content is compared before each run.
+    pub verified: bool,
+    /// From start to start, as it is written: `5m`.
+    pub interval: String,
+    /// Seconds after which it is ended; 0 is never.
+    pub timeout: u64,
+}
+
+/// More wodles than anybody has; what follows is not read.
+const MOST_WODLES: usize = 256;
+
+impl CommandWodle {
+    /// Those in the text of an `ossec.conf` or `agent.conf`, as far as it is XML.
+    #[must_use]
+    pub fn parse(text: &str) -> Vec<CommandWodle> {
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_end_names = false;
+        let mut wodles: Vec<CommandWodle> = Vec::new();
+        let (mut inside, mut key) = (false, String::new());
+        while let Ok(event) = reader.read_event() {
+            match event {
+                Event::Start(tag) if tag.name().as_ref() == "wodle" => {
+                    let named = |attribute: &quick_xml::events::attributes::Attribute<'_>| {
+                        attribute.key.as_ref() == "name" && attribute.value.as_ref() == "command"
+                    };
+                    inside = tag.attributes().flatten().any(|attribute| named(&attribute));
+                    if inside && wodles.len() < MOST_WODLES {
+                        wodles.push(CommandWodle::default());
+                    }
+                    key.clear();
+                }
+                Event::Start(tag) => tag.name().as_ref().clone_into(&mut key),
+                Event::End(tag) if tag.name().as_ref() == "wodle" => inside = false,
+                Event::End(_) => key.clear(),
+                Event::Text(text) if inside => {
+                    if let Some(wodle) = wodles.last_mut() {
+                        wodle.take(&key, text.trim());
+                    }
+                }
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        wodles
+    }
+
+    fn take(&mut self, key: &str, text: &str) {
+        match key {
+            "command" => text.clone_into(&mut self.command),
+            "tag" => text.clone_into(&mut self.tag),
+            "interval" => text.clone_into(&mut self.interval),
+            "disabled" => self.disabled = text == "yes",
+            "ignore_output" => self.ignore_output = text == "yes",
+            "timeout" => self.timeout = text.parse().unwrap_or(0),
+            "verify_md5" | "verify_sha1" | "verify_sha256" => self.verified |= !text.is_empty(),
+            _ => {}
+        }
+    }
+}
+
 /// The largest timeout, in seconds, that the command table gives to this
 /// executable. `None` when it names it nowhere, `Some(0)` when only without
 /// a timeout. Lines are `name - executable - timeout`.
@@ -113,6 +184,29 @@ mod tests {
         assert_eq!(conf.peers, ["192.0.2.1"]);
         assert_eq!(conf.ports, [1514]);
         assert!(OssecConf::parse(&"<a>".repeat(100_000)).peers.is_empty());
+    }
+
+    #[test]
+    fn command_wodles_are_found_among_others() {
+        let wodles = CommandWodle::parse(
+            "<ossec_config><wodle name=\"syscollector\"><interval>1h</interval></wodle>
+             <wodle name=\"command\"><tag>system-audit</tag><command>/x/custom-audit --wodle</command>
+             <interval>5m</interval><timeout>120</timeout><verify_sha256>ab</verify_sha256></wodle></ossec_config>
+             <agent_config><wodle name='command'><disabled>yes</disabled><command>y</command>
+             <ignore_output>yes</ignore_output></wodle></agent_config>",
+        );
+        assert_eq!(wodles.len(), 2);
+        let first = CommandWodle {
+            command: "/x/custom-audit --wodle".into(),
+            tag: "system-audit".into(),
+            interval: "5m".into(),
+            timeout: 120,
+            verified: true,
+            ..CommandWodle::default()
+        };
+        assert_eq!(wodles[0], first);
+        assert!(wodles[1].disabled && wodles[1].ignore_output && wodles[1].command == "y");
+        assert!(CommandWodle::parse("<wodle name=\"command\"><").len() <= 1);
     }
 
     #[test]

@@ -55,6 +55,18 @@ impl Installation {
         self.0.join("etc/shared/ar.conf")
     }
 
+    /// What the manager gives to all agents of a group.
+    #[must_use]
+    pub fn agent_conf(&self) -> PathBuf {
+        self.0.join("etc/shared/agent.conf")
+    }
+
+    /// What this host changes of Wazuh's internal options.
+    #[must_use]
+    pub fn local_internal_options(&self) -> PathBuf {
+        self.0.join("etc/local_internal_options.conf")
+    }
+
     /// Where the log of active responses lies; see [`ACTIVE_RESPONSES_LOG`].
     #[must_use]
     pub fn logs(&self) -> PathBuf {

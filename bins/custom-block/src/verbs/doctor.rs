@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use common::address::Target;
-use serde::Serialize;
+use common::finding::Findings;
 
 use crate::backends::Backends;
 use crate::call::Run;
@@ -18,49 +18,10 @@ use crate::nftables::Nftables;
 use crate::outbox;
 use crate::state::journal;
 
-use super::{DONE, FAILED, duration, printable, say, time};
+use super::{DONE, FAILED, duration, say, time};
 
 /// Failures that are shown.
 const SHOWN: usize = 5;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    /// As it should be.
-    Ok,
-    /// Nothing is wrong, but it should be known.
-    Note,
-    /// Something is found.
-    Problem,
-}
-
-#[derive(Debug, Serialize)]
-struct Finding {
-    verdict: Verdict,
-    about: &'static str,
-    text: String,
-}
-
-#[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn add(&mut self, verdict: Verdict, about: &'static str, text: impl Into<String>) {
-        self.0.push(Finding { verdict, about, text: text.into() });
-    }
-
-    fn ok(&mut self, about: &'static str, text: impl Into<String>) {
-        self.add(Verdict::Ok, about, text);
-    }
-
-    fn note(&mut self, about: &'static str, text: impl Into<String>) {
-        self.add(Verdict::Note, about, text);
-    }
-
-    fn problem(&mut self, about: &'static str, text: impl Into<String>) {
-        self.add(Verdict::Problem, about, text);
-    }
-}
 
 /// Examines this host.
 #[must_use]
@@ -72,21 +33,12 @@ pub fn doctor(run: &Run, json: bool) -> u8 {
     backends(run, &mut findings);
     protection(run, &wazuh, &mut findings);
     state(run, &mut findings);
-    let found = findings.0.iter().any(|finding| finding.verdict == Verdict::Problem);
     if json {
-        let all = serde_json::json!({ "healthy": !found, "findings": findings.0 });
-        say(&format!("{all:#}"));
+        say(&findings.json());
     } else {
-        for finding in &findings.0 {
-            let mark = match finding.verdict {
-                Verdict::Ok => "  ok    ",
-                Verdict::Note => "  note  ",
-                Verdict::Problem => "PROBLEM ",
-            };
-            say(&format!("{mark}{:<13} {}", finding.about, printable(&finding.text)));
-        }
+        findings.lines().for_each(|line| say(&line));
     }
-    if found { FAILED } else { DONE }
+    if findings.found() { FAILED } else { DONE }
 }
 
 fn configuration(run: &Run, findings: &mut Findings) {

@@ -1,0 +1,466 @@
+//! One look at the host: which process of root holds which socket.
+//!
+//! The dear part is reading descriptors, so only those of root's processes
+//! are read; then come the tables of the kernel, of which the one of TCP
+//! connections can be large. It is left out while every socket that a process
+//! of root holds is known from before, and the small ones (what listens, UDP,
+//! raw, packet) are always read. What no table has is asked one by one.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::known::{Elsewhere, Known};
+use crate::socket::{Kind, Protocol, Socket};
+
+pub mod descriptor;
+pub mod namespace;
+pub mod proc_net;
+pub mod process;
+pub mod sock_diag;
+pub mod taken;
+
+use descriptor::{Buffer, Scan};
+use namespace::Namespaces;
+use process::{Proc, Reason};
+use sock_diag::Part;
+use taken::Taken;
+
+/// Of so many TCP sockets on the whole host, all are asked for each time: it
+/// costs less than to think about it.
+const SMALL_TABLE: u64 = 4096;
+/// How many sockets that no table has are asked one by one.
+const MOST_TAKEN: usize = 4096;
+/// How long holders are looked for of sockets that nobody of root has.
+const RESCAN: Duration = Duration::from_millis(500);
+/// A dump of the kernel's tables ends by then.
+const DUMP: Duration = Duration::from_secs(30);
+
+/// What is asked of a look.
+#[derive(Debug, Clone, Copy)]
+pub struct Want {
+    /// Everything, whether it is needed or not.
+    pub everything: bool,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// After so many seconds without it, everything is looked at again.
+    pub full_look: u64,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Processes of root, and the descriptors that are sockets.
+    pub scan: Scan,
+    /// The sockets that they hold, by inode; one inode may have several.
+    pub sockets: Vec<Socket>,
+    /// Sockets of root that no process holds.
+    pub unattributed: Vec<Socket>,
+    /// Where somebody takes connections: namespace, protocol, port.
+    pub listeners: HashSet<(u64, Protocol, u16)>,
+    /// Inodes of sockets that are none of ours.
+    pub others: Vec<u64>,
+    /// Inodes of sockets that are not in use yet.
+    pub idle: Vec<u64>,
+    /// Sockets that only processes hold which are not root.
+    pub elsewhere: Vec<Elsewhere>,
+    /// How it was done.
+    pub strategy: BTreeSet<&'static str>,
+    /// What could not be done as it should.
+    pub degraded: BTreeSet<&'static str>,
+    /// Sockets that the kernel showed.
+    pub total: u32,
+    /// Network namespaces that were visited.
+    pub namespaces: u32,
+    /// True when all connections of all namespaces were looked at.
+    pub everything: bool,
+    /// The namespaces that were looked at.
+    pub visited: Visited,
+}
+
+/// Network namespaces of which the sockets were looked at.
+#[derive(Debug, Default)]
+pub struct Visited {
+    /// All that is quickly told: what listens, UDP, raw, packet.
+    pub small: HashSet<u64>,
+    /// TCP connections.
+    pub connected: HashSet<u64>,
+}
+
+/// Sockets as the kernel shows them, sorted into what is of interest.
+struct Census<'a> {
+    held: &'a HashSet<u64>,
+    sockets: Vec<Socket>,
+    strays: Vec<Socket>,
+    listeners: HashSet<(u64, Protocol, u16)>,
+    total: u32,
+}
+
+impl Census<'_> {
+    fn add(&mut self, socket: Socket) {
+        self.total = self.total.saturating_add(1);
+        if socket.kind() == Some(Kind::Listener) {
+            self.listeners.insert((socket.netns, socket.protocol, socket.local.port()));
+        }
+        if self.held.contains(&socket.inode) {
+            self.sockets.push(socket);
+        } else if socket.uid == 0 && socket.inode != 0 && socket.kind().is_some() {
+            self.strays.push(socket);
+        }
+    }
+}
+
+impl Look {
+    /// The sockets that an inode stands for, and the index of the first.
+    #[must_use]
+    pub fn sockets_of(&self, inode: u64) -> (u32, &[Socket]) {
+        let start = self.sockets.partition_point(|socket| socket.inode < inode);
+        (u32::try_from(start).unwrap_or(u32::MAX), of_inode(&self.sockets[start..], inode))
+    }
+
+    /// True when this socket would have been seen if it were still there.
+    #[must_use]
+    pub fn would_see(&self, socket: &Socket) -> bool {
+        let part = if is_connected_tcp(socket) { &self.visited.connected } else { &self.visited.small };
+        part.contains(&socket.netns)
+    }
+
+    /// Looks. `None` when told to stop before there was anything to tell.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn new(known: &Known, want: Want, stop: &dyn Fn() -> bool) -> io::Result<Option<Look>> {
+        let proc = Proc::open()?;
+        let Some(scan) = Scan::new(&proc, stop)? else { return Ok(None) };
+        let mut look = Look { scan, ..Look::default() };
+        look.note_limits();
+        let held: HashSet<u64> = look.scan.held.iter().map(|held| held.inode).collect();
+        let mut census = Census {
+            held: &held,
+            sockets: Vec::new(),
+            strays: Vec::new(),
+            listeners: HashSet::new(),
+            total: 0,
+        };
+        let mut namespaces = Namespaces::default();
+        for process in &look.scan.processes {
+            namespaces.add(process.netns, process.pid);
+        }
+        look.everything = want.everything
+            || known.full_look.saturating_add(want.full_look) <= want.now
+            || tcp_sockets().is_none_or(|count| count <= SMALL_TABLE);
+        if look.everything {
+            namespaces.add_all(&proc, &look.scan.pids);
+        }
+        let mut parts = vec![Part::Listening, Part::Udp];
+        if look.everything {
+            parts.push(Part::Connected);
+        }
+        look.visit(&namespaces, &namespaces.inodes().collect::<Vec<_>>(), &parts, &mut census);
+        if stop() {
+            return Ok(None);
+        }
+        look.find_the_rest(&proc, known, &mut namespaces, &mut census);
+        look.carry(known, &held, &mut census);
+        let Census { sockets, mut strays, listeners, total, .. } = census;
+        (look.sockets, look.listeners, look.total) = (sockets, listeners, total);
+        if look.everything {
+            strays.sort_unstable_by_key(|stray| (stray.inode, stray.cookie));
+            strays.dedup();
+            look.attribute(&proc, known, strays, stop);
+        }
+        look.sockets.sort_unstable_by_key(|socket| (socket.inode, socket.cookie));
+        look.sockets.dedup();
+        look.namespaces = u32::try_from(look.visited.small.len()).unwrap_or(u32::MAX);
+        Ok(Some(look))
+    }
+
+    fn note_limits(&mut self) {
+        if !nix::unistd::geteuid().is_root() {
+            self.degraded.insert("not_root");
+        }
+        if self.scan.unreadable > 0 {
+            self.degraded.insert("unreadable");
+        }
+        // The initial one (PROC_PID_INIT_INO in Linux): from any other, the
+        // processes outside cannot be seen.
+        if std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link != Path::new("pid:[4026531836]")) {
+            self.degraded.insert("pid_namespace");
+        }
+    }
+
+    /// Takes these parts of these namespaces into the census.
+    fn visit(&mut self, namespaces: &Namespaces, wanted: &[u64], parts: &[Part], census: &mut Census<'_>) {
+        let deadline = Instant::now() + DUMP;
+        let mut faults = BTreeSet::new();
+        let mut ways = BTreeSet::new();
+        let mut seen = Vec::new();
+        let small = parts.contains(&Part::Udp);
+        let closed = namespaces.visit(wanted, |netns| {
+            let folder = Path::new("/proc/thread-self/net");
+            let mut whole = true;
+            for &part in parts {
+                ways.insert(if part == Part::Connected { "dump" } else { "listeners" });
+                let mut each = |socket| census.add(socket);
+                if sock_diag::dump(part, netns, deadline, &mut each).is_err() {
+                    faults.insert("sock_diag");
+                    ways.insert("proc_net");
+                    whole &= table(folder, part, netns, &mut each).is_ok();
+                }
+            }
+            if small {
+                whole &= proc_net::datagram(folder, true, netns, &mut |socket| census.add(socket)).is_ok();
+                whole &= proc_net::packet(folder, netns, &mut |socket| census.add(socket)).is_ok();
+            }
+            seen.push((netns, whole));
+        });
+        // Who may not enter a namespace may still read its tables.
+        for netns in closed {
+            faults.insert("namespaces");
+            ways.insert("proc_net");
+            let whole = namespaces.tables(netns).is_some_and(|folder| {
+                let mut each = |socket| census.add(socket);
+                parts.iter().all(|&part| table(&folder, part, netns, &mut each).is_ok())
+                    && (!small
+                        || (proc_net::datagram(&folder, true, netns, &mut each).is_ok()
+                            && proc_net::packet(&folder, netns, &mut each).is_ok()))
+            });
+            seen.push((netns, whole));
+        }
+        for (netns, whole) in seen {
+            if !whole {
+                faults.insert("tables");
+                continue;
+            }
+            if small {
+                self.visited.small.insert(netns);
+            }
+            if parts.contains(&Part::Connected) {
+                self.visited.connected.insert(netns);
+            }
+        }
+        self.degraded.extend(faults);
+        self.strategy.extend(ways);
+    }
+
+    /// Finds the sockets that are held and that nothing showed so far.
+    fn find_the_rest(
+        &mut self,
+        proc: &Proc,
+        known: &Known,
+        namespaces: &mut Namespaces,
+        census: &mut Census<'_>,
+    ) {
+        let mut missing = self.missing(known, census);
+        if missing.is_empty() {
+            return;
+        }
+        // Of most sockets the family alone says that they are none of ours,
+        // and it costs less to ask than a large table does.
+        self.set_apart(known, &mut missing);
+        if !missing.is_empty() && !self.everything {
+            let near: BTreeSet<u64> =
+                missing.values().map(|&(process, _)| self.scan.processes[process as usize].netns).collect();
+            let near: Vec<u64> = near.into_iter().filter(|&netns| netns != 0).collect();
+            self.visit(namespaces, &near, &[Part::Connected], census);
+            let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+            missing.retain(|inode, _| !found.contains(inode));
+        }
+        if !missing.is_empty() && !self.everything {
+            // Of a namespace that its holder is not in.
+            namespaces.add_all(proc, &self.scan.pids);
+            let far: Vec<u64> =
+                namespaces.inodes().filter(|netns| !self.visited.connected.contains(netns)).collect();
+            self.visit(namespaces, &far, &[Part::Listening, Part::Udp, Part::Connected], census);
+            let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+            missing.retain(|inode, _| !found.contains(inode));
+        }
+        if missing.len() > MOST_TAKEN {
+            self.degraded.insert("too_many_unknown");
+        }
+        for (&inode, &(process, fd)) in missing.iter().take(MOST_TAKEN) {
+            match taken::take(self.scan.processes[process as usize].pid, fd, inode) {
+                Taken::Socket(socket) => {
+                    self.strategy.insert("taken");
+                    census.sockets.push(*socket);
+                }
+                Taken::Other => self.others.push(inode),
+                Taken::Idle => self.idle.push(inode),
+                // It was closed meanwhile, most likely.
+                Taken::Unknown => self.scan.races += 1,
+            }
+        }
+    }
+
+    /// Held inodes that neither the census nor our memory has, with one holder each.
+    fn missing(&mut self, known: &Known, census: &Census<'_>) -> HashMap<u64, (u32, u32)> {
+        let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+        let mut missing = HashMap::new();
+        let mut last = None;
+        for held in &self.scan.held {
+            if last.replace(held.inode) == Some(held.inode) {
+                continue;
+            }
+            if known.is_other(held.inode) {
+                self.others.push(held.inode);
+            } else if !found.contains(&held.inode)
+                && !of_inode(&known.sockets, held.inode).iter().any(|socket| !self.would_see(socket))
+            {
+                missing.insert(held.inode, (held.process, held.fd));
+            }
+        }
+        missing
+    }
+
+    /// Leaves out what is none of ours, and what is as idle as it was.
+    fn set_apart(&mut self, known: &Known, missing: &mut HashMap<u64, (u32, u32)>) {
+        let Look { scan, others, idle, .. } = self;
+        missing.retain(|&inode, &mut (process, fd)| {
+            let pid = scan.processes[process as usize].pid;
+            if taken::is_other(pid, fd) {
+                others.push(inode);
+                return false;
+            }
+            if known.idle.binary_search(&inode).is_ok() && taken::take(pid, fd, inode) == Taken::Idle {
+                idle.push(inode);
+                return false;
+            }
+            true
+        });
+    }
+
+    /// Takes from memory what was not looked at this time.
+    fn carry(&self, known: &Known, held: &HashSet<u64>, census: &mut Census<'_>) {
+        let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+        census.sockets.extend(
+            known
+                .sockets
+                .iter()
+                .filter(|socket| {
+                    held.contains(&socket.inode) && !found.contains(&socket.inode) && !self.would_see(socket)
+                })
+                .cloned(),
+        );
+    }
+
+    /// Looks for the holders of root's sockets that no process of root held.
+    /// Many come into being while we look; others belong to a service that
+    /// was root when it made them.
+    fn attribute(&mut self, proc: &Proc, known: &Known, strays: Vec<Socket>, stop: &dyn Fn() -> bool) {
+        let mut strays: HashMap<u64, Vec<Socket>> =
+            strays.into_iter().fold(HashMap::new(), |mut all, stray| {
+                all.entry(stray.inode).or_default().push(stray);
+                all
+            });
+        for elsewhere in &known.elsewhere {
+            let link = std::fs::read_link(format!("/proc/{}/fd/{}", elsewhere.pid, elsewhere.fd));
+            let expected = format!("socket:[{}]", elsewhere.inode);
+            if link.is_ok_and(|link| link == Path::new(&expected))
+                && strays.remove(&elsewhere.inode).is_some()
+            {
+                self.elsewhere.push(*elsewhere);
+            }
+        }
+        // What nobody held last time is not looked for again.
+        let mut wanted: HashSet<u64> = strays
+            .iter()
+            .filter(|(_, sockets)| !sockets.iter().all(|socket| known.unheld(socket).is_some()))
+            .map(|(&inode, _)| inode)
+            .collect();
+        if !wanted.is_empty() && !self.rescan(proc, &mut wanted, stop) {
+            self.degraded.insert("rescan");
+            strays.retain(|inode, _| !wanted.contains(inode));
+        }
+        let held: HashSet<u64> = self.scan.held.iter().map(|held| held.inode).collect();
+        let elsewhere: HashSet<u64> = self.elsewhere.iter().map(|elsewhere| elsewhere.inode).collect();
+        for (inode, sockets) in strays {
+            if held.contains(&inode) {
+                self.sockets.extend(sockets);
+            } else if !elsewhere.contains(&inode) {
+                self.unattributed.extend(sockets);
+            }
+        }
+        self.unattributed.sort_unstable_by_key(|socket| (socket.inode, socket.cookie));
+    }
+
+    /// Looks into all processes, root or not, until each of these inodes has a
+    /// holder. False when there was no time to look everywhere.
+    fn rescan(&mut self, proc: &Proc, wanted: &mut HashSet<u64>, stop: &dyn Fn() -> bool) -> bool {
+        let end = Instant::now() + RESCAN;
+        let mut buffer = Buffer::default();
+        let Ok(mut pids) = proc.pids() else { return false };
+        // The youngest first: they are the likeliest to hold what is new.
+        pids.sort_unstable_by_key(|&pid| std::cmp::Reverse(pid));
+        for pid in pids {
+            if wanted.is_empty() {
+                break;
+            }
+            if stop() || Instant::now() >= end {
+                return false;
+            }
+            let Ok(process) = proc.process(pid) else { continue };
+            let mut found = Vec::new();
+            let looked = descriptor::sockets(&process, &mut buffer, |inode, fd| {
+                if wanted.contains(&inode) {
+                    found.push((inode, fd));
+                }
+            });
+            if looked.is_err() || found.is_empty() {
+                continue;
+            }
+            let reason = match process.owner() {
+                Ok(0) => Some(Reason::Effective),
+                _ => process.hidden_root().unwrap_or(None),
+            };
+            for &(inode, fd) in &found {
+                wanted.remove(&inode);
+                if reason.is_none() {
+                    self.elsewhere.push(Elsewhere { inode, pid, fd });
+                }
+            }
+            if let Some(reason) = reason {
+                self.scan.retake(&process, reason, &mut buffer);
+            }
+        }
+        self.scan.held.sort_unstable();
+        true
+    }
+}
+
+/// The sockets of an inode among sockets in the order of inodes.
+fn of_inode(sockets: &[Socket], inode: u64) -> &[Socket] {
+    let start = sockets.partition_point(|socket| socket.inode < inode);
+    let length = sockets[start..].iter().take_while(|socket| socket.inode == inode).count();
+    &sockets[start..start + length]
+}
+
+fn is_connected_tcp(socket: &Socket) -> bool {
+    socket.protocol == Protocol::Tcp && socket.kind() != Some(Kind::Listener)
+}
+
+fn table(folder: &Path, part: Part, netns: u64, each: &mut dyn FnMut(Socket)) -> io::Result<()> {
+    match part {
+        Part::Udp => proc_net::datagram(folder, false, netns, each),
+        Part::Listening => proc_net::tcp(folder, netns, &mut |socket| {
+            if socket.kind() == Some(Kind::Listener) {
+                each(socket);
+            }
+        }),
+        Part::Connected => proc_net::tcp(folder, netns, &mut |socket| {
+            if socket.kind() != Some(Kind::Listener) {
+                each(socket);
+            }
+        }),
+    }
+}
+
+/// How many TCP sockets the host has, in all namespaces (`alloc` of
+/// `/proc/net/sockstat`, `sockstat_seq_show` in Linux).
+fn tcp_sockets() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/net/sockstat").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = line.split_ascii_whitespace();
+    words.find(|&word| word == "alloc")?;
+    words.next()?.parse().ok()
+}

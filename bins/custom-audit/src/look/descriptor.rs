@@ -1,0 +1,260 @@
+//! Which process holds which socket: the links in `/proc/PID/fd`.
+
+use std::mem::MaybeUninit;
+
+use common::text::legible;
+use rustix::fs::{RawDir, readlinkat_raw};
+use rustix::io::Errno;
+
+use super::process::{ENTRIES, Opened, Proc, Reason, bracketed};
+
+/// A process that counts as root and holds sockets.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// Clock ticks between the boot and its start: with the pid, who it is.
+    pub start: u64,
+    /// The name it gives itself, legible.
+    pub name: String,
+    /// The process that waits for it.
+    pub ppid: i32,
+    /// Its terminal's device number.
+    pub tty: i32,
+    /// Its effective uid.
+    pub euid: u32,
+    /// Why it counts as root.
+    pub reason: Reason,
+    /// Its network namespace, which need not be that of its sockets; 0 when unknown.
+    pub netns: u64,
+}
+
+/// One descriptor that is a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// The socket's inode.
+    pub inode: u64,
+    /// Whose it is: an index into the processes.
+    pub process: u32,
+    /// The descriptor's number.
+    pub fd: u32,
+}
+
+/// What came of looking at all processes.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Those of root that hold sockets.
+    pub processes: Vec<Process>,
+    /// Their sockets, in order.
+    pub held: Vec<Held>,
+    /// Processes of root that were looked into, with or without sockets.
+    pub root: u32,
+    /// All processes.
+    pub pids: Vec<i32>,
+    /// Descriptors that were read.
+    pub descriptors: u32,
+    /// Processes and descriptors that vanished while they were looked at.
+    pub races: u32,
+    /// Processes of root that must not be looked into.
+    pub unreadable: u32,
+}
+
+/// Room for directory entries, used again and again.
+#[derive(Debug)]
+pub struct Buffer(Vec<MaybeUninit<u8>>);
+
+impl Default for Buffer {
+    fn default() -> Buffer {
+        Buffer(vec![MaybeUninit::uninit(); ENTRIES])
+    }
+}
+
+/// What came of looking into one process.
+enum Looked {
+    /// Not root, or without sockets, or a thread of the kernel.
+    Nothing,
+    /// Vanished.
+    Gone,
+    /// Must not be looked into.
+    Denied,
+}
+
+impl From<Errno> for Looked {
+    fn from(errno: Errno) -> Looked {
+        match errno {
+            Errno::ACCESS | Errno::PERM => Looked::Denied,
+            _ => Looked::Gone,
+        }
+    }
+}
+
+impl Scan {
+    /// Looks into every process of root, until told to stop. `None` when it was.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn new(proc: &Proc, stop: &dyn Fn() -> bool) -> std::io::Result<Option<Scan>> {
+        let mut scan = Scan { pids: proc.pids()?, ..Scan::default() };
+        let mut buffer = Buffer::default();
+        // From Linux 6.2 on the size of the directory is the number of
+        // descriptors, so that threads of the kernel need not be opened.
+        let own = proc.stat(std::process::id().cast_signed(), "/fd");
+        let counted = own.is_ok_and(|stat| stat.st_size > 0);
+        for at in 0..scan.pids.len() {
+            if stop() {
+                return Ok(None);
+            }
+            let pid = scan.pids[at];
+            match scan.look_into(proc, pid, counted, &mut buffer) {
+                Ok(()) | Err(Looked::Nothing) => {}
+                Err(Looked::Gone) => scan.races += 1,
+                Err(Looked::Denied) => scan.unreadable += 1,
+            }
+        }
+        scan.held.sort_unstable();
+        Ok(Some(scan))
+    }
+
+    fn look_into(&mut self, proc: &Proc, pid: i32, counted: bool, buffer: &mut Buffer) -> Result<(), Looked> {
+        let effective = proc.stat(pid, "")?.st_uid == 0;
+        if effective && counted && proc.stat(pid, "/fd")?.st_size == 0 {
+            return Err(Looked::Nothing);
+        }
+        let process = proc.process(pid)?;
+        let reason = if effective {
+            Reason::Effective
+        } else {
+            match process.hidden_root() {
+                // Whoever may not read this is not root, and said so already.
+                Err(Errno::ACCESS | Errno::PERM) => return Err(Looked::Nothing),
+                reason => reason?.ok_or(Looked::Nothing)?,
+            }
+        };
+        self.root += 1;
+        self.take(&process, reason, buffer).map(drop)
+    }
+
+    /// Adds a process and its sockets; how many descriptors it had.
+    fn take(&mut self, opened: &Opened, reason: Reason, buffer: &mut Buffer) -> Result<u32, Looked> {
+        let start = self.held.len();
+        let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
+        let held = &mut self.held;
+        let (read, vanished) = sockets(opened, buffer, |inode, fd| held.push(Held { inode, process, fd }))?;
+        self.descriptors = self.descriptors.saturating_add(read);
+        self.races = self.races.saturating_add(vanished);
+        if self.held.len() == start {
+            return Ok(read);
+        }
+        let known = opened.stat().and_then(|stat| Ok((stat, opened.owner()?)));
+        let Ok((stat, euid)) = known else {
+            // It ended: what it held is closed.
+            self.held.truncate(start);
+            return Err(Looked::Gone);
+        };
+        self.processes.push(Process {
+            pid: opened.pid,
+            start: stat.start,
+            name: legible(&stat.name, 128),
+            ppid: stat.ppid,
+            tty: stat.tty,
+            euid,
+            // It may have become root, or ceased to be, since it was chosen.
+            reason: if euid == 0 { Reason::Effective } else { reason },
+            netns: opened.network_namespace().unwrap_or(0),
+        });
+        Ok(read)
+    }
+
+    /// Takes a process anew, when it was not there or held less before.
+    pub(super) fn retake(&mut self, opened: &Opened, reason: Reason, buffer: &mut Buffer) {
+        let old = self.processes.iter().position(|process| process.pid == opened.pid);
+        let before = self.processes.len();
+        if self.take(opened, reason, buffer).is_err() || self.processes.len() == before {
+            return;
+        }
+        if let Some(old) = old {
+            let (old, new) =
+                (u32::try_from(old).unwrap_or(u32::MAX), u32::try_from(before).unwrap_or(u32::MAX));
+            self.held.retain(|held| held.process != old);
+            for held in &mut self.held {
+                if held.process == new {
+                    held.process = old;
+                }
+            }
+            let last = self.processes.swap_remove(before);
+            self.processes[old as usize] = last;
+        }
+    }
+}
+
+/// Hands each socket of a process to `each`. Returns how many descriptors
+/// there were, and how many vanished meanwhile.
+pub(super) fn sockets(
+    process: &Opened,
+    buffer: &mut Buffer,
+    mut each: impl FnMut(u64, u32),
+) -> rustix::io::Result<(u32, u32)> {
+    let dir = process.descriptors()?;
+    let (mut read, mut vanished) = (0, 0);
+    let mut entries = RawDir::new(&dir, &mut buffer.0);
+    // Longer links are paths, which are none of ours.
+    let mut link = [MaybeUninit::uninit(); 40];
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_bytes().first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        read += 1;
+        match readlinkat_raw(&dir, name, &mut link[..]) {
+            Ok((link, _)) => {
+                if let Some(inode) = bracketed(link, b"socket:[")
+                    && let Some(fd) = std::str::from_utf8(name.to_bytes()).ok().and_then(|fd| fd.parse().ok())
+                {
+                    each(inode, fd);
+                }
+            }
+            Err(Errno::NOENT | Errno::SRCH) => vanished += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((read, vanished))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn the_sockets_of_this_process_are_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = nix::sys::stat::fstat(&listener).unwrap().st_ino;
+        let process = Proc::open().unwrap().process(std::process::id().cast_signed()).unwrap();
+        let mut found = Vec::new();
+        let (read, _) =
+            sockets(&process, &mut Buffer::default(), |inode, fd| found.push((inode, fd))).unwrap();
+        assert!(found.contains(&(inode, listener.as_raw_fd().cast_unsigned())), "{found:?}");
+        assert!(read as usize >= found.len());
+    }
+
+    #[test]
+    fn a_process_that_is_taken_anew_is_there_once() {
+        let own = std::process::id().cast_signed();
+        let opened = Proc::open().unwrap().process(own).unwrap();
+        let _first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut scan, mut buffer) = (Scan::default(), Buffer::default());
+        scan.retake(&opened, Reason::Effective, &mut buffer);
+        let second = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = nix::sys::stat::fstat(&second).unwrap().st_ino;
+        assert!(!scan.held.iter().any(|held| held.inode == inode));
+        scan.retake(&opened, Reason::Effective, &mut buffer);
+        assert!(scan.held.iter().any(|held| held.inode == inode && held.process == 0));
+        assert_eq!(scan.processes.len(), 1);
+        let mut once: Vec<Held> = scan.held.clone();
+        once.dedup();
+        assert_eq!(once.len(), scan.held.len());
+    }
+}

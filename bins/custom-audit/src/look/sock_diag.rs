@@ -1,0 +1,169 @@
+//! The sockets of a network namespace, asked of the kernel by sock_diag.
+//!
+//! Layout of messages: `include/uapi/linux/inet_diag.h` (Linux 6.18).
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use common::netlink::{self, DUMP, Messages};
+use nix::errno::Errno;
+use nix::sys::socket::SockProtocol;
+
+use crate::socket::{CLOSE, ESTABLISHED, LISTEN, Protocol, Socket, canonical, nowhere};
+
+const BY_FAMILY: u16 = 20;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// `struct inet_diag_req_v2`, in bytes.
+const REQUEST: usize = 56;
+/// `struct inet_diag_msg`, in bytes.
+const MESSAGE: usize = 72;
+
+/// Which sockets are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// TCP that listens: a table of its own, and a small one.
+    Listening,
+    /// All other TCP that a process can hold.
+    Connected,
+    /// UDP.
+    Udp,
+}
+
+impl Part {
+    fn protocol(self) -> u8 {
+        if self == Part::Udp { UDP } else { TCP }
+    }
+
+    /// One bit for each state. What is left out has no process any more
+    /// (TIME-WAIT), or not yet (a request to connect).
+    fn states(self) -> u32 {
+        match self {
+            Part::Listening => 1 << LISTEN,
+            // ESTABLISHED, SYN-SENT, SYN-RECV, FIN-WAIT-1 and 2, CLOSE,
+            // CLOSE-WAIT, LAST-ACK, CLOSING.
+            Part::Connected => {
+                1 << ESTABLISHED | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << CLOSE | 1 << 8 | 1 << 9 | 1 << 11
+            }
+            Part::Udp => u32::MAX,
+        }
+    }
+}
+
+/// Hands each socket of this part to `each`: those of the network namespace
+/// that this thread is in.
+///
+/// # Errors
+/// When the kernel has no sock_diag, broke off, or the deadline has passed.
+pub fn dump(part: Part, netns: u64, deadline: Instant, each: &mut dyn FnMut(Socket)) -> io::Result<()> {
+    for family in [AF_INET, AF_INET6] {
+        let mut socket = netlink::Socket::open(SockProtocol::NetlinkSockDiag, deadline)?;
+        let mut request = vec![family, part.protocol(), 0, 0];
+        request.extend_from_slice(&part.states().to_ne_bytes());
+        request.resize(REQUEST, 0);
+        let mut messages = Messages::new();
+        messages.begin(BY_FAMILY, DUMP, &request).finish();
+        let told = socket.talk(&mut messages, 1, &mut |reply| {
+            if let Some(socket) = parse(reply.payload, part, netns) {
+                each(socket);
+            }
+        });
+        match told {
+            Ok(()) => {}
+            // Sockets came and went meanwhile.
+            Err(refusal) if refusal.is_interrupted() => {}
+            // A kernel without IPv6.
+            Err(refusal) if family == AF_INET6 && refusal.errno() == Errno::ENOENT => {}
+            Err(refusal) => return Err(refusal.error),
+        }
+    }
+    Ok(())
+}
+
+fn parse(message: &[u8], part: Part, netns: u64) -> Option<Socket> {
+    let message: &[u8; MESSAGE] = message.first_chunk()?;
+    let word = |at: usize| message[at..at + 4].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+    let address = |port: usize, ip: usize| {
+        let port = u16::from_be_bytes([message[port], message[port + 1]]);
+        let bytes: &[u8; 16] = message[ip..ip + 16].first_chunk()?;
+        let ip = match message[0] {
+            AF_INET => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            AF_INET6 => IpAddr::from(Ipv6Addr::from(*bytes)),
+            _ => return None,
+        };
+        Some(canonical(SocketAddr::new(ip, port)))
+    };
+    let state = message[1];
+    let remote = address(6, 24)?;
+    Some(Socket {
+        protocol: if part == Part::Udp { Protocol::Udp } else { Protocol::Tcp },
+        ipv6: message[0] == AF_INET6,
+        state,
+        local: address(4, 8)?,
+        remote: if remote.port() == 0 && remote.ip().is_unspecified() { nowhere() } else { remote },
+        interface: 0,
+        uid: word(64),
+        inode: u64::from(word(68)),
+        cookie: u64::from(word(44)) | u64::from(word(48)) << 32,
+        netns,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn found(part: Part) -> Vec<Socket> {
+        let mut sockets = Vec::new();
+        dump(part, 0, Instant::now() + Duration::from_secs(10), &mut |socket| sockets.push(socket)).unwrap();
+        sockets
+    }
+
+    fn of(sockets: &[Socket], file: impl AsFd) -> Socket {
+        let inode = nix::sys::stat::fstat(file).unwrap().st_ino;
+        sockets.iter().find(|socket| socket.inode == inode).expect("the kernel has it").clone()
+    }
+
+    #[test]
+    fn a_listener_and_both_ends_of_a_connection_are_found() {
+        for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::]:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+            let listener = TcpListener::bind(listen).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect((connect, port)).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let socket = of(&found(Part::Listening), &listener);
+            assert_eq!((socket.state, socket.local.port(), socket.remote), (LISTEN, port, nowhere()));
+            let connected = found(Part::Connected);
+            let (here, there) = (of(&connected, &server), of(&connected, &client));
+            assert_eq!((here.local, here.remote), (there.remote, there.local));
+            assert_eq!(here.remote, client.local_addr().map(canonical).unwrap());
+            assert!(here.cookie != 0 && here.cookie != there.cookie);
+            assert_eq!(here.uid, nix::unistd::geteuid().as_raw());
+        }
+    }
+
+    #[test]
+    fn udp_is_found_with_and_without_a_peer() {
+        let (one, two) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+        one.connect("127.0.0.1:9").unwrap();
+        let sockets = found(Part::Udp);
+        assert_eq!(of(&sockets, &one).remote, "127.0.0.1:9".parse().unwrap());
+        assert_eq!(of(&sockets, &two).remote, nowhere());
+        assert_eq!(of(&sockets, &two).local, two.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_message_that_is_too_short_is_none() {
+        for length in 0..MESSAGE {
+            assert!(parse(&vec![2; length], Part::Udp, 0).is_none());
+        }
+        assert!(parse(&[7; MESSAGE], Part::Udp, 0).is_none(), "of no family that we know");
+    }
+}
