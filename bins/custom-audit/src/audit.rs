@@ -61,9 +61,7 @@ pub fn audit(call: &Call) -> u8 {
         };
         let hashes = Hashes::new(known.hashes.clone(), settings.hash, context.run);
         let details = Details::new(hashes).map_err(|error| ("proc", format!("/proc: {error}")))?;
-        let (counts, names) = (Counts::default(), Names::default());
-        let teller =
-            teller.insert(Teller { settings: &settings, stop: &stop, context, details, counts, names });
+        let teller = teller.insert(Teller::new(&settings, &stop, context, details));
         let seen = watch(call, teller, known, began, &mut lines)?;
         Ok(seen.map(|seen| (state, seen)))
     });
@@ -95,9 +93,11 @@ pub fn audit(call: &Call) -> u8 {
             }
         }
     }
+    let mut names = Names::default();
+    let user = names.user(nix::unistd::geteuid().as_raw());
     let head = |event| {
         Head::new(&timestamp, event, "custom-audit", settings.process_key)
-            .of(std::process::id().cast_signed(), &Names::default().user(nix::unistd::geteuid().as_raw()))
+            .of(std::process::id().cast_signed(), user)
     };
     for (error_kind, error) in &faults {
         let error = legible(error.as_bytes(), 1000);

@@ -180,6 +180,7 @@ mod tests {
             euid: 0,
             reason: Reason::Effective,
             netns: 1,
+            descriptors: 0,
         }
     }
 
@@ -209,6 +210,7 @@ mod tests {
             euid: 0,
             name: "p".into(),
             exe: String::new(),
+            descriptors: 0,
         };
         Known {
             run: 1,

@@ -406,6 +406,7 @@ mod tests {
             euid: own.owner().unwrap(),
             reason: Reason::Effective,
             netns: 0,
+            descriptors: 0,
         };
         let mut details = Details::new(Hashes::new(Vec::new(), crate::config::Hash::default(), 1)).unwrap();
         let detail = details.detail(0, &process).unwrap();

@@ -5,124 +5,207 @@
 //! there, and older ones never do. No number is larger than 31 bits, which is
 //! what that decoder can keep; nothing is empty, null or an array.
 
-use serde::Serialize;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Serialize, Serializer};
 
 use crate::config::ProcessKey;
+use crate::look::descriptor::Held;
+use crate::socket::Endpoint;
 
 /// The version of the keys below.
 const SCHEMA: &str = "1";
 /// Every event says so, and rules begin with it.
 const WODLE: &str = "system-audit";
+/// Descriptors and pids that are listed in one event.
+const MOST_LISTED: usize = 16;
 
-/// `process`, which is an object in Wazuh's index template.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub enum ProcessValue {
-    /// `{"name":"sshd"}`
-    Object {
-        /// The process's name.
-        name: String,
-    },
-    /// `"sshd"`
-    Text(String),
+/// Written as text, whatever it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<T>(pub T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
-impl ProcessValue {
-    /// This name in this form.
-    #[must_use]
-    pub fn new(name: &str, key: ProcessKey) -> ProcessValue {
-        let name = if name.is_empty() { "unknown" } else { name }.to_owned();
-        match key {
-            ProcessKey::Object => ProcessValue::Object { name },
-            ProcessKey::String => ProcessValue::Text(name),
+/// Numbers, separated by commas; more than some are cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a, T>(pub &'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, item) in self.0.iter().enumerate() {
+            match at {
+                0 => item.fmt(f)?,
+                MOST_LISTED => return f.write_str(",…"),
+                _ => write!(f, ",{item}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fd.fmt(f)
+    }
+}
+
+/// An end as it is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum End<'a> {
+    /// An address and port.
+    Address(SocketAddr),
+    /// Of what has no address.
+    Word(&'a str),
+}
+
+impl Serialize for End<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            End::Address(address) => serializer.collect_str(&Endpoint(*address)),
+            End::Word(word) => serializer.serialize_str(word),
         }
     }
 }
 
-/// What stands in every event.
-#[derive(Debug, Clone, Serialize)]
+/// `process`, which is an object in Wazuh's index template.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Process<'a> {
+    /// `{"name":"sshd"}`
+    Object { name: &'a str },
+    /// `"sshd"`
+    Text(&'a str),
+}
+
+/// What stands in every event, first.
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Head<'a> {
     timestamp: &'a str,
     wodle: &'static str,
     schema: &'static str,
     event: &'static str,
-    process: ProcessValue,
-    process_name: String,
+    process: Process<'a>,
+    process_name: &'a str,
     pid: i32,
-    dstuser: String,
-    user: String,
-    local_addr: String,
-    remote_addr: String,
+    dstuser: &'a str,
+    user: &'a str,
+    local_addr: End<'a>,
+    remote_addr: End<'a>,
 }
 
 impl<'a> Head<'a> {
     /// Of an event about this process.
     #[must_use]
-    pub fn new(timestamp: &'a str, event: &'static str, name: &str, key: ProcessKey) -> Head<'a> {
-        let process = ProcessValue::new(name, key);
-        let process_name = if name.is_empty() { "unknown" } else { name }.to_owned();
+    pub fn new(timestamp: &'a str, event: &'static str, name: &'a str, key: ProcessKey) -> Head<'a> {
+        let name = if name.is_empty() { "unknown" } else { name };
         Head {
             timestamp,
             wodle: WODLE,
             schema: SCHEMA,
             event,
-            process,
-            process_name,
+            process: match key {
+                ProcessKey::Object => Process::Object { name },
+                ProcessKey::String => Process::Text(name),
+            },
+            process_name: name,
             pid: 0,
-            dstuser: "root".to_owned(),
-            user: "root".to_owned(),
-            local_addr: "-".to_owned(),
-            remote_addr: "-".to_owned(),
+            dstuser: "root",
+            user: "root",
+            local_addr: End::Word("-"),
+            remote_addr: End::Word("-"),
         }
     }
 
     /// With this pid and user.
     #[must_use]
-    pub fn of(mut self, pid: i32, user: &str) -> Head<'a> {
+    pub fn of(mut self, pid: i32, user: &'a str) -> Head<'a> {
         self.pid = pid;
-        self.dstuser = user.to_owned();
-        self.user = user.to_owned();
+        self.dstuser = user;
+        self.user = user;
         self
     }
 
     /// With these ends.
     #[must_use]
-    pub fn between(mut self, local: String, remote: String) -> Head<'a> {
+    pub fn between(mut self, local: End<'a>, remote: End<'a>) -> Head<'a> {
         self.local_addr = local;
         self.remote_addr = remote;
         self
     }
 }
 
-/// A socket and its holder. What is not known is left out.
-#[derive(Debug, Clone, Serialize)]
-#[serde(bound = "")]
-pub struct SocketEvent<'a> {
-    /// What stands in every event.
-    #[serde(flatten)]
-    pub head: Head<'a>,
-    /// The rest of it.
-    #[serde(flatten)]
-    pub body: Body<'a>,
+/// An event in parts, each of which is written as an object of its own and
+/// joined to the one before: what is the same in many events is written once.
+#[derive(Debug, Default)]
+pub struct Line {
+    scratch: Vec<u8>,
 }
 
-macro_rules! body {
-    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        /// The keys of an event about a socket.
+impl Line {
+    /// Begins an event with its head.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(&self, line: &mut Vec<u8>, head: &Head<'_>) -> io::Result<()> {
+        Ok(serde_json::to_writer(line, head)?)
+    }
+
+    /// Joins another part.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn join(&mut self, line: &mut Vec<u8>, part: &impl Serialize) -> io::Result<()> {
+        self.scratch.clear();
+        serde_json::to_writer(&mut self.scratch, part)?;
+        join(line, &self.scratch);
+        Ok(())
+    }
+}
+
+/// A part as it is joined to an event.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn part(part: &impl Serialize) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(part)?)
+}
+
+/// Joins the object in `part` to the one that `line` ends with.
+pub fn join(line: &mut Vec<u8>, part: &[u8]) {
+    if let Some(members) = part.strip_prefix(b"{").filter(|members| members.len() > 1)
+        && line.last() == Some(&b'}')
+    {
+        line.pop();
+        line.push(b',');
+        line.extend_from_slice(members);
+    }
+}
+
+macro_rules! part {
+    ($(#[$about:meta])* $part:ident: $($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Default, Serialize)]
-        pub struct Body<'a> {
+        pub struct $part<'a> {
             $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$type>,)*
         }
     };
 }
 
-body! {
+part! {
+    /// What an event says of the socket.
+    SocketPart:
     /// Our address.
-    local_ip: String,
+    local_ip: Text<IpAddr>,
     /// Our port.
     local_port: u16,
     /// The other address.
-    remote_ip: String,
+    remote_ip: Text<IpAddr>,
     /// The other port.
     remote_port: u16,
     /// tcp, udp, raw, packet.
@@ -138,11 +221,11 @@ body! {
     /// From where a listener can be reached.
     bind_scope: &'static str,
     /// Who began the connection.
-    srcip: String,
+    srcip: Text<IpAddr>,
     /// From which port.
     srcport: u16,
     /// Where to.
-    dstip: String,
+    dstip: Text<IpAddr>,
     /// To which port.
     dstport: u16,
     /// Of a raw socket.
@@ -151,20 +234,52 @@ body! {
     interface: &'a str,
     /// Of a packet socket.
     ethertype: String,
+    /// Of the socket.
+    inode: Text<u64>,
+    /// Of the socket.
+    cookie: Text<u64>,
+    /// Who made the socket.
+    socket_uid: u32,
+    /// The network namespace.
+    netns: Text<u64>,
+    /// Whether it is the host's.
+    netns_host: bool,
+    /// Who it may be that nobody holds.
+    hint: &'static str,
+    /// When the socket was first seen.
+    first_seen: Text<humantime::Rfc3339Timestamp>,
+    /// Seconds since then.
+    age_s: i32,
+    /// In how many runs it was seen.
+    seen_count: u32,
+    /// Whether this executable never talked to this address before.
+    new_remote: bool,
+    /// Whether nothing was known before this run.
+    baseline: bool,
+    /// Which run says so.
+    scan_id: &'a str,
+}
+
+part! {
+    /// What an event says of the holding.
+    HeldPart:
     /// The first descriptor.
     fd: u32,
     /// All descriptors.
-    fds: String,
+    fds: Text<Listed<'a, Held>>,
     /// Whether it is standard input, output or error.
     stdio_socket: bool,
-    /// Of the socket.
-    inode: String,
-    /// Of the socket.
-    cookie: String,
     /// How many processes of root hold it.
     holders: u32,
     /// Which.
-    holder_pids: &'a str,
+    holder_pids: Text<Listed<'a, i32>>,
+    /// Whether that was neither root nor the process's user.
+    socket_uid_mismatch: bool,
+}
+
+part! {
+    /// What an event says of the process: the same in all events about it.
+    ProcessPart:
     /// The effective uid.
     euid: u32,
     /// The real uid.
@@ -172,11 +287,7 @@ body! {
     /// The saved uid.
     suid: u32,
     /// Who logged in.
-    loginuid: String,
-    /// Who made the socket.
-    socket_uid: u32,
-    /// Whether that was neither root nor the process's user.
-    socket_uid_mismatch: bool,
+    loginuid: Text<u32>,
     /// Why the process counts as root.
     root_reason: String,
     /// Its effective capabilities.
@@ -207,10 +318,6 @@ body! {
     tty: &'a str,
     /// When the process began.
     start_time: &'a str,
-    /// The network namespace.
-    netns: String,
-    /// Whether it is the host's.
-    netns_host: bool,
     /// The container.
     container_id: &'a str,
     /// What runs it.
@@ -219,22 +326,8 @@ body! {
     unit: &'a str,
     /// The control group.
     cgroup: &'a str,
-    /// When the socket was first seen.
-    first_seen: String,
-    /// Seconds since then.
-    age_s: i32,
-    /// Whether this executable never talked to this address before.
-    new_remote: bool,
     /// Whether this executable was never seen before.
     new_exe: bool,
-    /// In how many runs it was seen.
-    seen_count: u32,
-    /// Who it may be that nobody holds.
-    hint: &'static str,
-    /// Whether nothing was known before this run.
-    baseline: bool,
-    /// Which run says so.
-    scan_id: &'a str,
 }
 
 /// What a run did.

@@ -78,12 +78,12 @@ pub struct Names {
 
 impl Names {
     /// The name of a user, or its number.
-    pub fn user(&mut self, uid: u32) -> String {
+    pub fn user(&mut self, uid: u32) -> &str {
         if uid == 0 {
-            return "root".to_owned();
+            return "root";
         }
         let users = self.users.get_or_insert_with(users);
-        users.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+        users.entry(uid).or_insert_with(|| uid.to_string())
     }
 }
 

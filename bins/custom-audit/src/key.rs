@@ -305,6 +305,10 @@ pub const KEYS: &[Key] = &[
             ("listeners", "the small tables: what listens, UDP, raw, packet"),
             ("dump", "all TCP connections"),
             ("proc_net", "the tables of /proc/net, because sock_diag was not to be had"),
+            (
+                "believed",
+                "all tables and no descriptors of processes that have as many as before, because no socket was new",
+            ),
             ("taken", "single sockets, duplicated and asked, because no table had them"),
             ("none", "nothing had to be looked at"),
         ],

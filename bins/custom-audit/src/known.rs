@@ -14,6 +14,9 @@ pub const MOST_REMOTES: usize = 65_536;
 pub const MOST_EXECUTABLES: usize = 8_192;
 /// No more hashes of files are remembered.
 pub const MOST_HASHES: usize = 4_096;
+/// No more sockets of others are remembered: where there are more, looking at
+/// all of them is not what saves time.
+pub const MOST_STRANGERS: usize = 65_536;
 /// No more sockets are remembered; beyond them each run is a first one.
 pub const MOST_SOCKETS: usize = 1_000_000;
 
@@ -36,6 +39,12 @@ pub struct Known {
     pub unheld: Vec<Unheld>,
     /// What is gone and was not said yet.
     pub lost: Vec<Lost>,
+    /// Sockets that nobody of root held, when everything was looked at: see
+    /// [`Known::is_stranger`].
+    pub strangers: Vec<u64>,
+    /// True while nothing new is to be expected: no socket was new last time,
+    /// and nothing waits to be said.
+    pub calm: bool,
     /// Inodes of sockets that are none of ours, in order.
     pub others: Vec<u64>,
     /// Inodes of sockets that were not in use yet, in order.
@@ -63,6 +72,8 @@ pub struct KnownProcess {
     pub name: String,
     /// Its executable; empty where nothing was ever said of it.
     pub exe: String,
+    /// How many descriptors it had; 0 where the kernel does not count them.
+    pub descriptors: u32,
 }
 
 /// A socket held by a process.
@@ -170,6 +181,13 @@ impl Seen {
     }
 }
 
+/// What tells a socket from all others: its cookie, or its inode where the
+/// kernel gives no cookie.
+#[must_use]
+pub fn identity(socket: &Socket) -> u64 {
+    if socket.cookie == 0 { socket.inode | 1 << 63 } else { socket.cookie }
+}
+
 /// Unseeded on purpose: it must be the same in the next run. Two things with
 /// one hash would hide that one of them is new: with 64 bits, not by chance.
 fn hash(thing: &impl Hash) -> u64 {
@@ -207,6 +225,12 @@ impl Known {
         self.others.binary_search(&inode).is_ok()
     }
 
+    /// True of a socket that was there already and that nobody of root held.
+    #[must_use]
+    pub fn is_stranger(&self, socket: &Socket) -> bool {
+        self.strangers.binary_search(&identity(socket)).is_ok()
+    }
+
     /// What is remembered of a socket that nobody held last time.
     #[must_use]
     pub fn unheld(&self, socket: &Socket) -> Option<&Unheld> {
@@ -225,6 +249,7 @@ impl Known {
             && self.unheld.is_sorted_by_key(|unheld| (unheld.socket.inode, unheld.socket.cookie))
             && self.sockets.is_sorted_by_key(|socket| (socket.inode, socket.cookie))
             && self.others.is_sorted()
+            && self.strangers.is_sorted()
             && self.idle.is_sorted()
     }
 }

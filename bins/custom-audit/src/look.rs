@@ -5,23 +5,31 @@
 //! connections can be large. It is left out while every socket that a process
 //! of root holds is known from before, and the small ones (what listens, UDP,
 //! raw, packet) are always read. What no table has is asked one by one.
+//!
+//! Where most sockets of the host are root's, it is the other way round: the
+//! tables cost less than the descriptors. They are read first, and while they
+//! show no new socket and a process has as many descriptors as it had, it is
+//! believed to hold what it held. Only a socket that was there before and is
+//! handed to a process that closes another one for it can be missed by that,
+//! until the next complete look.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::known::{Elsewhere, Known};
+use crate::known::{self, Elsewhere, Known, MOST_STRANGERS};
 use crate::socket::{Kind, Protocol, Socket};
 
 pub mod descriptor;
+pub mod mount;
 pub mod namespace;
 pub mod proc_net;
 pub mod process;
 pub mod sock_diag;
 pub mod taken;
 
-use descriptor::{Buffer, Scan};
+use descriptor::{Believed, Buffer, Scan};
 use namespace::Namespaces;
 use process::{Proc, Reason};
 use sock_diag::Part;
@@ -29,7 +37,7 @@ use taken::Taken;
 
 /// Of so many TCP sockets on the whole host, all are asked for each time: it
 /// costs less than to think about it.
-const SMALL_TABLE: u64 = 4096;
+const SMALL_TABLE: u64 = 256;
 /// How many sockets that no table has are asked one by one.
 const MOST_TAKEN: usize = 4096;
 /// How long holders are looked for of sockets that nobody of root has.
@@ -75,6 +83,10 @@ pub struct Look {
     pub namespaces: u32,
     /// True when all connections of all namespaces were looked at.
     pub everything: bool,
+    /// Sockets that nobody of root holds, as [`known::identity`] knows them.
+    pub strangers: Vec<u64>,
+    /// True while nothing new is to be expected.
+    pub calm: bool,
     /// The namespaces that were looked at.
     pub visited: Visited,
 }
@@ -90,24 +102,90 @@ pub struct Visited {
 
 /// Sockets as the kernel shows them, sorted into what is of interest.
 struct Census<'a> {
-    held: &'a HashSet<u64>,
+    sorter: Sorter<'a>,
+    /// Held by processes of root, as far as is known.
     sockets: Vec<Socket>,
+    /// Made by root, and held by nobody so far.
     strays: Vec<Socket>,
+    /// New, when it is not known yet who holds what.
+    fresh: Vec<Socket>,
+    /// All others.
+    strangers: Vec<u64>,
     listeners: HashSet<(u64, Protocol, u16)>,
     total: u32,
 }
 
-impl Census<'_> {
+/// By what sockets are sorted.
+#[derive(Clone, Copy)]
+enum Sorter<'a> {
+    /// Who holds what now.
+    Held(&'a HashSet<u64>),
+    /// Who held what last time.
+    Known(&'a Known),
+}
+
+impl<'a> Census<'a> {
+    fn new(sorter: Sorter<'a>) -> Census<'a> {
+        Census {
+            sorter,
+            sockets: Vec::new(),
+            strays: Vec::new(),
+            fresh: Vec::new(),
+            strangers: Vec::new(),
+            listeners: HashSet::new(),
+            total: 0,
+        }
+    }
+
     fn add(&mut self, socket: Socket) {
         self.total = self.total.saturating_add(1);
         if socket.kind() == Some(Kind::Listener) {
             self.listeners.insert((socket.netns, socket.protocol, socket.local.port()));
         }
-        if self.held.contains(&socket.inode) {
+        self.sort(socket);
+    }
+
+    fn sort(&mut self, socket: Socket) {
+        let is_held = match self.sorter {
+            Sorter::Held(held) => held.contains(&socket.inode),
+            Sorter::Known(known) => {
+                let before = of_inode(&known.sockets, socket.inode);
+                if before.is_empty() && socket.inode != 0 && !known.is_stranger(&socket)
+                    || !before.is_empty() && !before.iter().any(|before| before.is_same(&socket))
+                {
+                    return self.fresh.push(socket);
+                }
+                !before.is_empty()
+            }
+        };
+        if is_held {
             self.sockets.push(socket);
-        } else if socket.uid == 0 && socket.inode != 0 && socket.kind().is_some() {
-            self.strays.push(socket);
+        } else {
+            if self.strangers.len() <= MOST_STRANGERS {
+                self.strangers.push(known::identity(&socket));
+            }
+            if socket.uid == 0 && socket.inode != 0 && socket.kind().is_some() {
+                self.strays.push(socket);
+            }
         }
+    }
+
+    /// Sorts anew, now that it is known who holds what.
+    fn resort<'b>(self, held: &'b HashSet<u64>) -> Census<'b> {
+        let mut census = Census {
+            listeners: self.listeners,
+            total: self.total,
+            strangers: self.strangers,
+            strays: self.strays,
+            ..Census::new(Sorter::Held(held))
+        };
+        self.sockets.into_iter().chain(self.fresh).for_each(|socket| census.sort(socket));
+        // What was nobody's may be somebody's by now.
+        let (held_now, strays) = census.strays.into_iter().partition(|stray| held.contains(&stray.inode));
+        census.strays = strays;
+        let held_now: Vec<Socket> = held_now;
+        census.sockets.extend(held_now);
+        census
     }
 }
 
@@ -132,40 +210,60 @@ impl Look {
     /// When `/proc` cannot be read.
     pub fn new(known: &Known, want: Want, stop: &dyn Fn() -> bool) -> io::Result<Option<Look>> {
         let proc = Proc::open()?;
-        let Some(scan) = Scan::new(&proc, stop)? else { return Ok(None) };
-        let mut look = Look { scan, ..Look::default() };
-        look.note_limits();
-        let held: HashSet<u64> = look.scan.held.iter().map(|held| held.inode).collect();
-        let mut census = Census {
-            held: &held,
-            sockets: Vec::new(),
-            strays: Vec::new(),
-            listeners: HashSet::new(),
-            total: 0,
-        };
+        let pids = proc.pids()?;
+        let mut look = Look::default();
         let mut namespaces = Namespaces::default();
-        for process in &look.scan.processes {
-            namespaces.add(process.netns, process.pid);
+        let table = tcp_sockets();
+        let due = want.everything || known.full_look.saturating_add(want.full_look) <= want.now;
+        let held: HashSet<u64>;
+        let mut census;
+        if !due && is_settled(known, table) && proc.counts_descriptors() {
+            // --- the tables first ---
+            look.everything = true;
+            namespaces.add_all(&proc, &pids);
+            let mut all = Census::new(Sorter::Known(known));
+            look.visit(&namespaces, &namespaces.inodes().collect::<Vec<_>>(), &Part::ALL, &mut all);
+            look.calm = all.fresh.is_empty() && look.degraded.is_empty();
+            let believed = if look.calm {
+                let open: HashSet<u64> = all.sockets.iter().map(known::identity).collect();
+                Believed::new(known, |socket| open.contains(&known::identity(socket)))
+            } else {
+                Believed::default()
+            };
+            let Some(scan) = Scan::new(&proc, pids, &believed, stop)? else { return Ok(None) };
+            held = scan.held.iter().map(|held| held.inode).collect();
+            look.scan = scan;
+            if look.scan.believed {
+                look.strategy.insert("believed");
+            }
+            census = all.resort(&held);
+        } else {
+            // --- the descriptors first ---
+            let Some(scan) = Scan::new(&proc, pids, &Believed::default(), stop)? else { return Ok(None) };
+            look.scan = scan;
+            held = look.scan.held.iter().map(|held| held.inode).collect();
+            for process in &look.scan.processes {
+                namespaces.add(process.netns, process.pid);
+            }
+            look.everything = due || table.is_none_or(|count| count <= SMALL_TABLE);
+            look.calm = look.everything || known.calm;
+            if look.everything {
+                namespaces.add_all(&proc, &look.scan.pids);
+            }
+            let parts = if look.everything { &Part::ALL[..] } else { &Part::SMALL[..] };
+            census = Census::new(Sorter::Held(&held));
+            look.visit(&namespaces, &namespaces.inodes().collect::<Vec<_>>(), parts, &mut census);
         }
-        look.everything = want.everything
-            || known.full_look.saturating_add(want.full_look) <= want.now
-            || tcp_sockets().is_none_or(|count| count <= SMALL_TABLE);
-        if look.everything {
-            namespaces.add_all(&proc, &look.scan.pids);
-        }
-        let mut parts = vec![Part::Listening, Part::Udp];
-        if look.everything {
-            parts.push(Part::Connected);
-        }
-        look.visit(&namespaces, &namespaces.inodes().collect::<Vec<_>>(), &parts, &mut census);
         if stop() {
             return Ok(None);
         }
+        look.note_limits();
         look.find_the_rest(&proc, known, &mut namespaces, &mut census);
         look.carry(known, &held, &mut census);
-        let Census { sockets, mut strays, listeners, total, .. } = census;
+        let Census { sockets, mut strays, strangers, listeners, total, .. } = census;
         (look.sockets, look.listeners, look.total) = (sockets, listeners, total);
         if look.everything {
+            look.strangers = strangers;
             strays.sort_unstable_by_key(|stray| (stray.inode, stray.cookie));
             strays.dedup();
             look.attribute(&proc, known, strays, stop);
@@ -252,6 +350,10 @@ impl Look {
         namespaces: &mut Namespaces,
         census: &mut Census<'_>,
     ) {
+        if self.scan.believed {
+            self.others.extend_from_slice(&known.others);
+            self.idle.extend_from_slice(&known.idle);
+        }
         let mut missing = self.missing(known, census);
         if missing.is_empty() {
             return;
@@ -433,6 +535,13 @@ fn of_inode(sockets: &[Socket], inode: u64) -> &[Socket] {
     let start = sockets.partition_point(|socket| socket.inode < inode);
     let length = sockets[start..].iter().take_while(|socket| socket.inode == inode).count();
     &sockets[start..start + length]
+}
+
+/// True when it is likely that nothing is new, and the tables, which tell so,
+/// cost less to read than the descriptors do.
+fn is_settled(known: &Known, table: Option<u64>) -> bool {
+    let ours = known.sockets.len() as u64;
+    known.calm && ours >= SMALL_TABLE && table.is_some_and(|all| all <= ours + ours / 2)
 }
 
 fn is_connected_tcp(socket: &Socket) -> bool {

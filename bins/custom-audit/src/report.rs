@@ -1,22 +1,18 @@
-//! A finding becomes an event (pure, but for the names of users and interfaces).
+//! A finding becomes an event (pure).
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use crate::change::{Gone, Present};
 use crate::config::ProcessKey;
 use crate::detail::exe::Location;
 use crate::detail::{Brief, Detail, root_reason};
-use crate::event::{Body, Head, SocketEvent};
-use crate::host::Names;
-use crate::known::{Holding, Unheld};
+use crate::event::{End, Head, HeldPart, Listed, ProcessPart, SocketPart, Text};
+use crate::known::{Holding, KnownProcess, Unheld};
 use crate::look::descriptor::{Held, Process};
 use crate::order::Class;
-use crate::socket::{Direction, Endpoint, Kind, Protocol, Socket, scope};
-
-/// Descriptors and pids that are listed in one event.
-const MOST_LISTED: usize = 16;
+use crate::socket::{Direction, Kind, Protocol, Socket, scope};
 
 /// What all events of one run have in common.
 #[derive(Debug)]
@@ -44,20 +40,18 @@ pub struct Context<'a> {
 }
 
 /// What is said of a socket beside the socket itself.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct News<'a> {
     /// Where it came from.
     pub direction: Option<Direction>,
     /// A remote address that this executable never talked to.
     pub new_remote: Option<bool>,
-    /// An executable that was never seen.
-    pub new_exe: Option<bool>,
-    /// The processes of root that hold it, the interface's name.
-    pub holders: &'a str,
-    /// How many they are.
-    pub holder_count: u32,
     /// Of a packet socket.
     pub interface: &'a str,
+    /// Who it may be that nobody holds.
+    pub hint: Option<&'static str>,
+    /// It is there no more.
+    pub gone: bool,
 }
 
 /// True of a socket that somebody else made than root and the process's user.
@@ -108,220 +102,198 @@ fn present_event(kind: Option<Kind>, full: bool) -> &'static str {
     }
 }
 
-/// A socket that is there.
+/// The first part of an event about a socket that is there.
 #[must_use]
-pub fn present<'a>(
+pub fn present_head<'a>(
     context: &Context<'a>,
     present: &Present<'_>,
-    process: &Process,
-    detail: Option<&'a Detail>,
+    process: &'a Process,
     news: &News<'a>,
-    names: &mut Names,
-) -> SocketEvent<'a> {
+    user: &'a str,
+) -> Head<'a> {
     let event = present_event(present.socket.kind(), context.full);
     let head = Head::new(context.timestamp, event, &process.name, context.process_key);
-    let mut body = of_socket(context, present.socket, news);
-    body.fd = present.fds.first().map(|held| held.fd);
-    body.fds = Some(list(present.fds.iter().map(|held| i64::from(held.fd))));
-    body.stdio_socket = Some(is_stdio(present.fds));
-    body.holders = Some(news.holder_count);
-    body.holder_pids = filled(news.holders);
-    body.euid = small(process.euid);
-    body.socket_uid_mismatch = Some(is_mismatch(present.socket, process.euid));
-    body.root_reason = Some(root_reason(process.reason));
-    body.ppid = Some(process.ppid);
-    body.new_exe = news.new_exe;
-    if let Some(detail) = detail {
-        of_process(&mut body, detail);
+    ends(head.of(process.pid, user), present.socket, news)
+}
+
+/// How a socket is held.
+#[must_use]
+pub fn held<'a>(present: &Present<'a>, process: &Process, holders: &'a [i32]) -> HeldPart<'a> {
+    HeldPart {
+        fd: present.fds.first().map(|held| held.fd),
+        fds: Some(Text(Listed(present.fds))),
+        stdio_socket: Some(is_stdio(present.fds)),
+        holders: Some(u32::try_from(holders.len()).unwrap_or(u32::MAX)),
+        holder_pids: Some(Text(Listed(holders))),
+        socket_uid_mismatch: Some(is_mismatch(present.socket, process.euid)),
     }
-    remember(&mut body, context, &present.holding);
-    let head = head.of(process.pid, &names.user(process.euid));
-    SocketEvent { head: ends(head, present.socket, news), body }
 }
 
-/// A socket that no process holds, of those that could be looked into.
+/// The first part of an event about a socket that no process holds, of those
+/// that could be looked into.
 #[must_use]
-pub fn unheld<'a>(
-    context: &Context<'a>,
-    unheld: &Unheld,
-    unreadable: bool,
-    news: &News<'a>,
-) -> SocketEvent<'a> {
+pub fn unheld_head<'a>(context: &Context<'a>, unheld: &Unheld, news: &News<'a>) -> Head<'a> {
     let head = Head::new(context.timestamp, "unattributed", "none", context.process_key);
-    let mut body = of_socket(context, &unheld.socket, news);
-    body.hint = Some(match hint(&unheld.socket) {
-        "unknown" if unreadable => "unreadable",
-        hint => hint,
-    });
-    remember(&mut body, context, &unheld.holding);
-    SocketEvent { head: ends(head, &unheld.socket, news), body }
+    ends(head, &unheld.socket, news)
 }
 
-/// A socket that is gone.
+/// The first part of an event about a socket that is gone.
 #[must_use]
-pub fn gone<'a>(
-    context: &Context<'a>,
-    gone: &Gone<'a>,
-    news: &News<'a>,
-    names: &mut Names,
-) -> SocketEvent<'a> {
+pub fn gone_head<'a>(context: &Context<'a>, gone: &Gone<'a>, news: &News<'a>, user: &'a str) -> Head<'a> {
     let listener = gone.socket.kind() == Some(Kind::Listener);
     let event = if listener { "listen_closed" } else { "conn_closed" };
     let head = Head::new(context.timestamp, event, &gone.process.name, context.process_key);
-    let mut body = of_socket(context, gone.socket, news);
-    body.state = None;
-    body.euid = small(gone.process.euid);
-    body.exe = filled(&gone.process.exe);
-    remember(&mut body, context, &gone.holding);
-    // It was not there in this run.
-    body.seen_count = body.seen_count.map(|count| count.saturating_sub(1).max(1));
-    let head = head.of(gone.process.pid, &names.user(gone.process.euid));
-    SocketEvent { head: ends(head, gone.socket, news), body }
+    ends(head.of(gone.process.pid, user), gone.socket, news)
 }
 
 fn ends<'a>(head: Head<'a>, socket: &Socket, news: &News<'a>) -> Head<'a> {
     match socket.protocol {
-        Protocol::Packet => head.between(news.interface.to_owned(), "*".to_owned()),
+        Protocol::Packet => head.between(End::Word(news.interface), End::Word("*")),
         // The port of a raw socket is a protocol's number.
         Protocol::Raw => {
-            let bare = |address: std::net::SocketAddr| {
-                Endpoint(std::net::SocketAddr::new(address.ip(), 0)).to_string()
-            };
-            head.between(bare(socket.local), bare(socket.remote))
+            let bare = |address: SocketAddr| End::Address(SocketAddr::new(address.ip(), 0));
+            head.between(bare(socket.local), bare(other_end(socket)))
         }
-        _ => head.between(Endpoint(socket.local).to_string(), Endpoint(other_end(socket)).to_string()),
+        _ => head.between(End::Address(socket.local), End::Address(other_end(socket))),
     }
 }
 
 /// The other end; where there is none, none of the socket's own family.
-fn other_end(socket: &Socket) -> std::net::SocketAddr {
+fn other_end(socket: &Socket) -> SocketAddr {
     if socket.remote.port() == 0 && socket.remote.ip().is_unspecified() && socket.local.is_ipv6() {
-        return std::net::SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0);
+        return SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
     }
     socket.remote
 }
 
-fn of_socket<'a>(context: &Context<'a>, socket: &Socket, news: &News<'a>) -> Body<'a> {
-    let mut body = Body {
+/// What is said of a socket, whoever holds it.
+#[must_use]
+pub fn socket<'a>(
+    context: &Context<'a>,
+    socket: &Socket,
+    holding: &Holding,
+    news: &News<'a>,
+) -> SocketPart<'a> {
+    let mut part = SocketPart {
         protocol: Some(socket.protocol.name()),
-        inode: Some(socket.inode.to_string()),
-        cookie: (socket.cookie != 0).then(|| socket.cookie.to_string()),
+        inode: Some(Text(socket.inode)),
+        cookie: (socket.cookie != 0).then_some(Text(socket.cookie)),
         socket_uid: small(socket.uid),
-        netns: (socket.netns != 0).then(|| socket.netns.to_string()),
+        netns: (socket.netns != 0).then_some(Text(socket.netns)),
         netns_host: (socket.netns != 0).then_some(socket.netns == context.host_netns),
         direction: news.direction.map(Direction::name),
+        hint: news.hint,
         scan_id: Some(context.scan_id),
-        ..Body::default()
+        ..SocketPart::default()
     };
-    body.family = Some(match socket.protocol {
+    if !context.full {
+        let first = SystemTime::UNIX_EPOCH + Duration::from_secs(holding.first_seen);
+        part.first_seen = Some(Text(humantime::format_rfc3339_seconds(first)));
+        part.age_s = i32::try_from(context.now.saturating_sub(holding.first_seen)).ok();
+        let runs = context.run.saturating_sub(holding.first_run).saturating_add(1);
+        // What is gone was not there in this run.
+        part.seen_count = Some(if news.gone { runs.saturating_sub(1).max(1) } else { runs });
+        part.baseline = Some(context.baseline);
+    }
+    part.family = Some(match socket.protocol {
         Protocol::Packet => "packet",
         _ if socket.ipv6 => "ipv6",
         _ => "ipv4",
     });
     if socket.protocol == Protocol::Packet {
-        body.interface = filled(news.interface);
-        body.ethertype = Some(format!("0x{:04x}", socket.local.port()));
-        return body;
+        part.interface = filled(news.interface);
+        part.ethertype = Some(format!("0x{:04x}", socket.local.port()));
+        return part;
     }
-    body.state = Some(socket.state_name());
-    body.local_ip = Some(socket.local.ip().to_string());
+    part.state = (!news.gone).then(|| socket.state_name());
+    part.local_ip = Some(Text(socket.local.ip()));
     if socket.protocol == Protocol::Raw {
-        body.ip_protocol = Some(socket.local.port());
+        part.ip_protocol = Some(socket.local.port());
     } else {
-        body.local_port = Some(socket.local.port());
+        part.local_port = Some(socket.local.port());
     }
-    let connected = !socket.remote.ip().is_unspecified();
-    if connected {
-        body.remote_ip = Some(socket.remote.ip().to_string());
-        body.remote_port = (socket.remote.port() != 0).then_some(socket.remote.port());
-        body.remote_scope = Some(scope(socket.remote.ip()));
-        body.new_remote = news.new_remote;
+    if socket.remote.ip().is_unspecified() {
+        part.bind_scope = Some(scope(socket.local.ip()));
     } else {
-        body.bind_scope = Some(scope(socket.local.ip()));
+        part.remote_ip = Some(Text(socket.remote.ip()));
+        part.remote_port = (socket.remote.port() != 0).then_some(socket.remote.port());
+        part.remote_scope = Some(scope(socket.remote.ip()));
+        part.new_remote = news.new_remote;
     }
     match news.direction {
-        Some(Direction::Listen) => {
-            (body.dstip, body.dstport) = (body.local_ip.clone(), body.local_port);
-        }
+        Some(Direction::Listen) => (part.dstip, part.dstport) = (part.local_ip, part.local_port),
         Some(direction) => {
-            let (local, remote) =
-                ((body.local_ip.clone(), body.local_port), (body.remote_ip.clone(), body.remote_port));
+            let (local, remote) = ((part.local_ip, part.local_port), (part.remote_ip, part.remote_port));
             let peer_first = direction == Direction::Inbound || context.geo_peer;
             let (from, to) = if peer_first { (remote, local) } else { (local, remote) };
-            (body.srcip, body.srcport) = from;
-            (body.dstip, body.dstport) = to;
+            (part.srcip, part.srcport) = from;
+            (part.dstip, part.dstport) = to;
         }
         None => {}
     }
-    body
+    part
 }
 
-fn of_process<'a>(body: &mut Body<'a>, detail: &'a Detail) {
+/// What is said of a process.
+#[must_use]
+pub fn process<'a>(process: &Process, detail: Option<&'a Detail>, new_exe: Option<bool>) -> ProcessPart<'a> {
+    let mut part = ProcessPart {
+        euid: small(process.euid),
+        root_reason: Some(root_reason(process.reason)),
+        ppid: Some(process.ppid),
+        new_exe,
+        ..ProcessPart::default()
+    };
+    let Some(detail) = detail else { return part };
     let brief = &detail.brief;
-    body.ruid = detail.uids.and_then(|(real, _)| small(real));
-    body.suid = detail.uids.and_then(|(_, saved)| small(saved));
-    body.loginuid = detail.loginuid.map(|uid| uid.to_string());
-    body.caps = detail.caps.as_deref().and_then(filled);
-    body.exe = filled(&brief.exe);
+    part.ruid = detail.uids.and_then(|(real, _)| small(real));
+    part.suid = detail.uids.and_then(|(_, saved)| small(saved));
+    part.loginuid = detail.loginuid.map(Text);
+    part.caps = detail.caps.as_deref().and_then(filled);
+    part.exe = filled(&brief.exe);
     if !brief.exe.is_empty() {
-        body.exe_deleted = Some(brief.deleted);
-        body.exe_replaced = brief.deleted.then_some(detail.replaced);
-        body.exe_location = Some(brief.location.name());
+        part.exe_deleted = Some(brief.deleted);
+        part.exe_replaced = brief.deleted.then_some(detail.replaced);
+        part.exe_location = Some(brief.location.name());
     }
-    body.exe_mode = detail.mode.as_deref();
-    body.exe_sha256 = detail.sha256.map(|hash| {
+    part.exe_mode = detail.mode.as_deref();
+    part.exe_sha256 = detail.sha256.map(|hash| {
         hash.iter().fold(String::with_capacity(64), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
         })
     });
-    body.cmdline = filled(&detail.command_line);
-    body.parent_process = detail.parent.as_deref().and_then(filled);
-    body.parent_exe = detail.parent_exe.as_deref();
-    body.ancestry = filled(&detail.ancestry);
-    body.tty = detail.tty.as_deref();
-    body.start_time = detail.start_time.as_deref();
-    body.container_id = brief.container.as_ref().and_then(|container| filled(&container.id));
-    body.container_runtime = brief.container.as_ref().map(|container| container.runtime);
-    body.unit = filled(&brief.unit);
-    body.cgroup = filled(&brief.cgroup);
+    part.cmdline = filled(&detail.command_line);
+    part.parent_process = detail.parent.as_deref().and_then(filled);
+    part.parent_exe = detail.parent_exe.as_deref();
+    part.ancestry = filled(&detail.ancestry);
+    part.tty = detail.tty.as_deref();
+    part.start_time = detail.start_time.as_deref();
+    part.container_id = brief.container.as_ref().and_then(|container| filled(&container.id));
+    part.container_runtime = brief.container.as_ref().map(|container| container.runtime);
+    part.unit = filled(&brief.unit);
+    part.cgroup = filled(&brief.cgroup);
+    part
 }
 
-fn remember(body: &mut Body<'_>, context: &Context<'_>, holding: &Holding) {
-    if context.full {
-        return;
-    }
-    let first = SystemTime::UNIX_EPOCH + Duration::from_secs(holding.first_seen);
-    body.first_seen = Some(humantime::format_rfc3339_seconds(first).to_string());
-    body.age_s = Some(i32::try_from(context.now.saturating_sub(holding.first_seen)).unwrap_or(i32::MAX));
-    body.seen_count = Some(context.run.saturating_sub(holding.first_run).saturating_add(1));
-    body.baseline = Some(context.baseline);
+/// What is still known of a process that may have ended.
+#[must_use]
+pub fn former(process: &KnownProcess) -> ProcessPart<'_> {
+    ProcessPart { euid: small(process.euid), exe: filled(&process.exe), ..ProcessPart::default() }
 }
 
 /// Whose a socket may be that no process holds, by its ports.
-fn hint(socket: &Socket) -> &'static str {
+#[must_use]
+pub fn hint(socket: &Socket, unreadable: bool) -> &'static str {
     let (local, remote) = (socket.local.port(), socket.remote.port());
     match socket.protocol {
         Protocol::Tcp if [2049, 20048, 111].contains(&remote) || [2049, 20048].contains(&local) => "nfs",
         Protocol::Udp if [4789, 8472].contains(&local) => "vxlan",
         Protocol::Udp if local == 6081 => "geneve",
         Protocol::Udp if (51820..=51829).contains(&local) => "wireguard",
+        _ if unreadable => "unreadable",
         _ => "unknown",
     }
-}
-
-/// Numbers, separated by commas; more than some are cut.
-#[must_use]
-pub fn list(numbers: impl Iterator<Item = i64>) -> String {
-    let mut text = String::new();
-    for (at, number) in numbers.enumerate() {
-        if at == MOST_LISTED {
-            text.push_str(",…");
-            break;
-        }
-        let _ = write!(text, "{}{number}", if at == 0 { "" } else { "," });
-    }
-    text
 }
 
 fn filled(text: &str) -> Option<&str> {

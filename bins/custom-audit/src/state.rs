@@ -222,6 +222,7 @@ mod tests {
             euid: 0,
             name: "a\"b".into(),
             exe: "/bin/a".into(),
+            descriptors: 7,
         });
         known.sockets.push(crate::socket::Socket {
             protocol: crate::socket::Protocol::Tcp,

@@ -12,8 +12,11 @@ use crate::call::Stop;
 use crate::change::{self, Changes, Listeners, Present};
 use crate::config::Settings;
 use crate::detail::{Brief, Details};
+use crate::event::{self, Line};
 use crate::host::{self, Names};
-use crate::known::{Holding, Known, KnownProcess, Lost, MOST_EXECUTABLES, MOST_REMOTES, MOST_SOCKETS};
+use crate::known::{
+    Holding, Known, KnownProcess, Lost, MOST_EXECUTABLES, MOST_REMOTES, MOST_SOCKETS, MOST_STRANGERS,
+};
 use crate::look::Look;
 use crate::order::{self, Class};
 use crate::output::Output;
@@ -53,6 +56,10 @@ pub struct Teller<'a> {
     pub counts: Counts,
     /// Names of users.
     pub names: Names,
+    /// Where parts of events are written.
+    pub parts: Line,
+    /// What is said of each process of this look.
+    pub processes: HashMap<u32, Vec<u8>>,
 }
 
 /// One finding, by its place in the changes.
@@ -79,9 +86,25 @@ pub fn line(lines: &mut Out<'_>, event: &impl Serialize) -> io::Result<bool> {
     lines.say(|line| serde_json::to_writer(line, event).map_err(io::Error::from))
 }
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
+    /// One who said nothing yet.
+    #[must_use]
+    pub fn new(settings: &'a Settings, stop: &'a Stop, context: Context<'a>, details: Details) -> Teller<'a> {
+        Teller {
+            settings,
+            stop,
+            context,
+            details,
+            counts: Counts::default(),
+            names: Names::default(),
+            parts: Line::default(),
+            processes: HashMap::new(),
+        }
+    }
+
     /// Says what is to be said of a look, and returns what is known then.
     pub fn tell(&mut self, known: Known, look: &Look, now: u64, lines: &mut Out<'_>) -> Known {
+        self.processes.clear();
         let mut changes = change::compare(&known, look, self.context.run, now);
         let listeners = Listeners::new(look, &known, host::ephemeral_ports());
         for present in changes.present.iter_mut().filter(|present| !present.holding.said) {
@@ -120,13 +143,15 @@ impl Teller<'_> {
         let (present, unheld) = (changes.present, changes.unheld);
         let met: Vec<(String, Option<std::net::IpAddr>)> =
             shown.into_iter().map(|at| self.met(look, &present[at])).collect();
-        let processes = self.processes(&known, look);
+        let processes = self.known_processes(&known, look);
         let holdings = present.iter().map(|present| present.holding).collect::<Vec<Holding>>();
         drop(present);
         let mut next = Known {
             boot: known.boot,
             run: self.context.run,
-            full_look: if look.everything { now } else { known.full_look },
+            full_look: if look.everything && !look.scan.believed { now } else { known.full_look },
+            strangers: if look.everything { sorted(look.strangers.clone()) } else { known.strangers },
+            calm: look.calm && self.counts.deferred == 0 && look.strangers.len() <= MOST_STRANGERS,
             processes,
             holdings,
             unheld,
@@ -261,6 +286,7 @@ impl Teller<'_> {
         said.into_iter().filter(|&(line, _)| line <= written).map(|(_, subject)| subject).collect()
     }
 
+    /// Writes the event about one finding. False when it was no line.
     fn event(
         &mut self,
         scene: &Scene<'_>,
@@ -268,37 +294,21 @@ impl Teller<'_> {
         subject: Subject,
         lines: &mut Out<'_>,
     ) -> io::Result<bool> {
-        let full = self.context.full;
         match subject {
-            Subject::Present(at) => {
-                let present = &scene.changes.present[at];
-                let socket = present.socket;
-                let process = &scene.look.scan.processes[present.holding.process as usize];
-                let detail = self.details.detail(present.holding.process, process);
-                let brief = self.details.brief(present.holding.process, process);
-                let brief = brief.as_deref();
-                let (holder_count, pids) = holders.find(scene.look, socket.inode);
-                let news = News {
-                    direction: scene.listeners.direction(socket),
-                    new_remote: (!full).then(|| is_new_remote(scene.known, present, brief)),
-                    new_exe: (!full).then(|| {
-                        scene.known.executables.is_new(&brief.map_or("", |brief| brief.exe.as_str()))
-                    }),
-                    holders: &pids,
-                    holder_count,
-                    interface: &self.interface(socket),
-                };
-                let detail = detail.as_deref();
-                line(lines, &report::present(&self.context, present, process, detail, &news, &mut self.names))
-            }
+            Subject::Present(at) => self.present_event(scene, holders, &scene.changes.present[at], lines),
             Subject::Unheld(at) => {
                 let unheld = &scene.changes.unheld[at];
                 let news = News {
                     direction: scene.listeners.direction(&unheld.socket),
                     interface: &self.interface(&unheld.socket),
+                    hint: Some(report::hint(&unheld.socket, scene.look.scan.unreadable > 0)),
                     ..News::default()
                 };
-                line(lines, &report::unheld(&self.context, unheld, scene.look.scan.unreadable > 0, &news))
+                let Teller { context, parts, .. } = self;
+                lines.say(|line| {
+                    parts.begin(line, &report::unheld_head(context, unheld, &news))?;
+                    parts.join(line, &report::socket(context, &unheld.socket, &unheld.holding, &news))
+                })
             }
             Subject::Gone(at) => {
                 let gone = &scene.changes.gone[at];
@@ -307,10 +317,53 @@ impl Teller<'_> {
                     Some(Kind::Connection) => Direction::Outbound,
                     _ => Direction::Listen,
                 };
-                let news = News { direction: Some(direction), ..News::default() };
-                line(lines, &report::gone(&self.context, gone, &news, &mut self.names))
+                let news = News { direction: Some(direction), gone: true, ..News::default() };
+                let Teller { context, parts, names, .. } = self;
+                lines.say(|line| {
+                    let user = names.user(gone.process.euid);
+                    parts.begin(line, &report::gone_head(context, gone, &news, user))?;
+                    parts.join(line, &report::socket(context, gone.socket, &gone.holding, &news))?;
+                    parts.join(line, &report::former(gone.process))
+                })
             }
         }
+    }
+
+    fn present_event(
+        &mut self,
+        scene: &Scene<'_>,
+        holders: &Holders,
+        present: &Present<'_>,
+        lines: &mut Out<'_>,
+    ) -> io::Result<bool> {
+        let (index, socket) = (present.holding.process, present.socket);
+        let process = &scene.look.scan.processes[index as usize];
+        let full = self.context.full;
+        if !self.processes.contains_key(&index) {
+            let detail = self.details.detail(index, process);
+            let exe = detail.as_ref().map_or("", |detail| detail.brief.exe.as_str());
+            let new_exe = (!full).then(|| scene.known.executables.is_new(&exe));
+            let part = event::part(&report::process(process, detail.as_deref(), new_exe))?;
+            self.processes.insert(index, part);
+        }
+        let brief = self.details.brief(index, process);
+        let news = News {
+            direction: scene.listeners.direction(socket),
+            new_remote: (!full).then(|| is_new_remote(scene.known, present, brief.as_deref())),
+            interface: &self.interface(socket),
+            ..News::default()
+        };
+        let one = [process.pid];
+        let pids = holders.0.get(&socket.inode).map_or(&one[..], Vec::as_slice);
+        let Teller { context, parts, names, processes, .. } = self;
+        lines.say(|line| {
+            let user = names.user(process.euid);
+            parts.begin(line, &report::present_head(context, present, process, &news, user))?;
+            parts.join(line, &report::socket(context, socket, &present.holding, &news))?;
+            parts.join(line, &report::held(present, process, pids))?;
+            event::join(line, processes.get(&index).map_or(&[][..], Vec::as_slice));
+            Ok(())
+        })
     }
 
     fn interface(&self, socket: &Socket) -> String {
@@ -329,7 +382,7 @@ impl Teller<'_> {
     }
 
     /// The processes of a look, with what was found out about them now or before.
-    fn processes(&mut self, known: &Known, look: &Look) -> Vec<KnownProcess> {
+    fn known_processes(&mut self, known: &Known, look: &Look) -> Vec<KnownProcess> {
         let before: HashMap<(i32, u64), &str> = known
             .processes
             .iter()
@@ -340,6 +393,7 @@ impl Teller<'_> {
             start: process.start,
             euid: process.euid,
             name: process.name.clone(),
+            descriptors: process.descriptors,
             exe: self
                 .details
                 .known_exe(at)
@@ -378,16 +432,5 @@ impl Holders {
             }
         }
         Holders(shared)
-    }
-
-    /// How many they are, and their pids.
-    fn find(&self, look: &Look, inode: u64) -> (u32, String) {
-        if let Some(pids) = self.0.get(&inode) {
-            let count = u32::try_from(pids.len()).unwrap_or(u32::MAX);
-            return (count, report::list(pids.iter().map(|&pid| i64::from(pid))));
-        }
-        let start = look.scan.held.partition_point(|held| held.inode < inode);
-        let only = look.scan.held.get(start).map(|held| look.scan.processes[held.process as usize].pid);
-        (1, only.map(|pid| pid.to_string()).unwrap_or_default())
     }
 }

@@ -18,11 +18,12 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Hash;
 use crate::known::{FileIdentity, Hashed, MOST_HASHES};
+use crate::look::mount;
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &[u8] = b" (deleted)";
 /// File systems that somebody else answers for.
-const REMOTE: [&str; 14] = [
+const REMOTE: [&str; 15] = [
     "nfs",
     "nfs4",
     "cifs",
@@ -37,6 +38,7 @@ const REMOTE: [&str; 14] = [
     "ocfs2",
     "coda",
     "beegfs",
+    "autofs",
 ];
 
 /// Where an executable lies.
@@ -179,15 +181,20 @@ impl Mounts {
     /// Those that this process sees.
     #[must_use]
     pub fn of(process: &Process) -> Mounts {
-        let Ok(all) = process.mountinfo() else { return Mounts { remote: Vec::new(), unknown: true } };
         // A program that answers for a file system may take its time, too;
         // those on a block device ("fuseblk") are as local as any.
-        let is_remote = |kind: &str| {
-            REMOTE.contains(&kind) || kind == "fuse" || kind.starts_with("fuse.") || kind == "autofs"
+        let is_remote = |kind: &[u8]| {
+            REMOTE.iter().any(|remote| kind == remote.as_bytes())
+                || kind == b"fuse"
+                || kind.starts_with(b"fuse.")
         };
-        let remote =
-            all.0.into_iter().filter(|mount| is_remote(&mount.fs_type)).map(|mount| mount.mount_point);
-        Mounts { remote: remote.collect(), unknown: false }
+        let mut remote = Vec::new();
+        let read = mount::each(&process.pid().to_string(), |mount| {
+            if is_remote(mount.kind) {
+                remote.push(mount.point());
+            }
+        });
+        Mounts { remote, unknown: read.is_err() }
     }
 
     fn is_local(&self, path: &[u8]) -> bool {

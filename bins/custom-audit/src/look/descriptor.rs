@@ -1,12 +1,15 @@
 //! Which process holds which socket: the links in `/proc/PID/fd`.
 
+use std::collections::HashMap;
 use std::mem::MaybeUninit;
 
 use common::text::legible;
 use rustix::fs::{RawDir, readlinkat_raw};
 use rustix::io::Errno;
 
-use super::process::{ENTRIES, Opened, Proc, Reason, bracketed};
+use super::process::{ENTRIES, Opened, Proc, Reason, Stat, bracketed};
+use crate::known::Known;
+use crate::socket::Socket;
 
 /// A process that counts as root and holds sockets.
 #[derive(Debug, Clone)]
@@ -27,7 +30,29 @@ pub struct Process {
     pub reason: Reason,
     /// Its network namespace, which need not be that of its sockets; 0 when unknown.
     pub netns: u64,
+    /// How many descriptors it has; 0 where the kernel does not count them.
+    pub descriptors: u32,
 }
+
+impl Process {
+    fn new(opened: &Opened, stat: &Stat, euid: u32, reason: Reason, descriptors: u32) -> Process {
+        Process {
+            pid: opened.pid,
+            start: stat.start,
+            name: legible(&stat.name, 128),
+            ppid: stat.ppid,
+            tty: stat.tty,
+            euid,
+            // It may have become root, or ceased to be, since it was chosen.
+            reason: if euid == 0 { Reason::Effective } else { reason },
+            netns: opened.network_namespace().unwrap_or(0),
+            descriptors,
+        }
+    }
+}
+
+/// The number of a descriptor that was not read.
+const NUMBER_UNKNOWN: u32 = u32::MAX;
 
 /// One descriptor that is a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +82,38 @@ pub struct Scan {
     pub races: u32,
     /// Processes of root that must not be looked into.
     pub unreadable: u32,
+    /// True when processes were believed to hold what they held last time.
+    pub believed: bool,
 }
+
+/// Processes that are believed to hold what they held, as long as they have
+/// as many descriptors: while no socket of the host is new, and none of
+/// theirs is missing, nothing else can be in them than was there already.
+#[derive(Debug, Default)]
+pub struct Believed(HashMap<(i32, u64), (u32, Vec<u64>)>);
+
+impl Believed {
+    /// Those with so many descriptors that not reading them saves time. What
+    /// is closed is left out.
+    #[must_use]
+    pub fn new(known: &Known, is_open: impl Fn(&Socket) -> bool) -> Believed {
+        let mut inodes: Vec<Vec<u64>> = vec![Vec::new(); known.processes.len()];
+        for holding in &known.holdings {
+            let socket = &known.sockets[holding.socket as usize];
+            if is_open(socket) {
+                inodes[holding.process as usize].push(socket.inode);
+            }
+        }
+        let many = known.processes.iter().zip(inodes).filter(|(process, _)| process.descriptors >= MANY);
+        Believed(
+            many.map(|(process, inodes)| ((process.pid, process.start), (process.descriptors, inodes)))
+                .collect(),
+        )
+    }
+}
+
+/// From so many descriptors on, a process may be believed.
+const MANY: u32 = 64;
 
 /// Room for directory entries, used again and again.
 #[derive(Debug)]
@@ -89,23 +145,28 @@ impl From<Errno> for Looked {
 }
 
 impl Scan {
-    /// Looks into every process of root, until told to stop. `None` when it was.
+    /// Looks into every process of root that is not believed, until told to
+    /// stop. `None` when it was.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
-    pub fn new(proc: &Proc, stop: &dyn Fn() -> bool) -> std::io::Result<Option<Scan>> {
-        let mut scan = Scan { pids: proc.pids()?, ..Scan::default() };
+    pub fn new(
+        proc: &Proc,
+        pids: Vec<i32>,
+        believed: &Believed,
+        stop: &dyn Fn() -> bool,
+    ) -> std::io::Result<Option<Scan>> {
+        let mut scan = Scan { pids, ..Scan::default() };
         let mut buffer = Buffer::default();
         // From Linux 6.2 on the size of the directory is the number of
         // descriptors, so that threads of the kernel need not be opened.
-        let own = proc.stat(std::process::id().cast_signed(), "/fd");
-        let counted = own.is_ok_and(|stat| stat.st_size > 0);
+        let counted = proc.counts_descriptors();
         for at in 0..scan.pids.len() {
             if stop() {
                 return Ok(None);
             }
             let pid = scan.pids[at];
-            match scan.look_into(proc, pid, counted, &mut buffer) {
+            match scan.look_into(proc, pid, counted, believed, &mut buffer) {
                 Ok(()) | Err(Looked::Nothing) => {}
                 Err(Looked::Gone) => scan.races += 1,
                 Err(Looked::Denied) => scan.unreadable += 1,
@@ -115,10 +176,21 @@ impl Scan {
         Ok(Some(scan))
     }
 
-    fn look_into(&mut self, proc: &Proc, pid: i32, counted: bool, buffer: &mut Buffer) -> Result<(), Looked> {
+    fn look_into(
+        &mut self,
+        proc: &Proc,
+        pid: i32,
+        counted: bool,
+        believed: &Believed,
+        buffer: &mut Buffer,
+    ) -> Result<(), Looked> {
         let effective = proc.stat(pid, "")?.st_uid == 0;
-        if effective && counted && proc.stat(pid, "/fd")?.st_size == 0 {
-            return Err(Looked::Nothing);
+        let mut descriptors = 0;
+        if effective && counted {
+            descriptors = u32::try_from(proc.stat(pid, "/fd")?.st_size).unwrap_or(u32::MAX);
+            if descriptors == 0 {
+                return Err(Looked::Nothing);
+            }
         }
         let process = proc.process(pid)?;
         let reason = if effective {
@@ -131,11 +203,45 @@ impl Scan {
             }
         };
         self.root += 1;
-        self.take(&process, reason, buffer).map(drop)
+        if self.believe(&process, reason, descriptors, believed)? {
+            return Ok(());
+        }
+        self.take(&process, reason, descriptors, buffer).map(drop)
+    }
+
+    /// Takes what a process held last time, if it is believed to hold it still.
+    fn believe(
+        &mut self,
+        opened: &Opened,
+        reason: Reason,
+        descriptors: u32,
+        believed: &Believed,
+    ) -> Result<bool, Looked> {
+        if believed.0.is_empty() || descriptors < MANY {
+            return Ok(false);
+        }
+        let stat = opened.stat()?;
+        let Some((_, inodes)) =
+            believed.0.get(&(opened.pid, stat.start)).filter(|(count, _)| *count == descriptors)
+        else {
+            return Ok(false);
+        };
+        let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
+        // Its number is of no account: nothing will be said of what is not new.
+        self.held.extend(inodes.iter().map(|&inode| Held { inode, process, fd: NUMBER_UNKNOWN }));
+        self.processes.push(Process::new(opened, &stat, opened.owner()?, reason, descriptors));
+        self.believed = true;
+        Ok(true)
     }
 
     /// Adds a process and its sockets; how many descriptors it had.
-    fn take(&mut self, opened: &Opened, reason: Reason, buffer: &mut Buffer) -> Result<u32, Looked> {
+    fn take(
+        &mut self,
+        opened: &Opened,
+        reason: Reason,
+        descriptors: u32,
+        buffer: &mut Buffer,
+    ) -> Result<u32, Looked> {
         let start = self.held.len();
         let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
         let held = &mut self.held;
@@ -151,17 +257,7 @@ impl Scan {
             self.held.truncate(start);
             return Err(Looked::Gone);
         };
-        self.processes.push(Process {
-            pid: opened.pid,
-            start: stat.start,
-            name: legible(&stat.name, 128),
-            ppid: stat.ppid,
-            tty: stat.tty,
-            euid,
-            // It may have become root, or ceased to be, since it was chosen.
-            reason: if euid == 0 { Reason::Effective } else { reason },
-            netns: opened.network_namespace().unwrap_or(0),
-        });
+        self.processes.push(Process::new(opened, &stat, euid, reason, descriptors));
         Ok(read)
     }
 
@@ -169,7 +265,7 @@ impl Scan {
     pub(super) fn retake(&mut self, opened: &Opened, reason: Reason, buffer: &mut Buffer) {
         let old = self.processes.iter().position(|process| process.pid == opened.pid);
         let before = self.processes.len();
-        if self.take(opened, reason, buffer).is_err() || self.processes.len() == before {
+        if self.take(opened, reason, 0, buffer).is_err() || self.processes.len() == before {
             return;
         }
         if let Some(old) = old {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::fstat;
-use procfs::process::Process;
 
+use super::mount;
 use super::process::{Proc, bracketed};
 
 /// So many ways into one namespace are remembered, because the first process
@@ -42,15 +42,17 @@ impl Namespaces {
                 self.add(inode, pid);
             }
         }
-        let Ok(mounts) = Process::myself().and_then(|process| process.mountinfo()) else { return };
-        for mount in mounts.0.into_iter().filter(|mount| mount.fs_type == "nsfs") {
-            if let Some(inode) = bracketed(mount.root.as_bytes(), b"net:[") {
+        // Without them some are missing, and their sockets are asked one by one.
+        let _ = mount::each("self", |mount| {
+            if mount.kind == b"nsfs"
+                && let Some(inode) = bracketed(mount.root, b"net:[")
+            {
                 let ways = self.0.entry(inode).or_default();
                 if ways.len() < MOST_WAYS {
-                    ways.push(mount.mount_point);
+                    ways.push(mount.point());
                 }
             }
-        }
+        });
     }
 
     /// The folder with the tables of a namespace, of a process that is in it.

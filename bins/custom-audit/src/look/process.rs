@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, Stat, fstat, openat, readlinkat_raw, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat_raw, statat};
 use rustix::io::{Errno, read};
 
 /// Bytes of directory entries that are read at once.
@@ -72,7 +72,7 @@ pub struct Opened {
 
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stat0 {
+pub struct Stat {
     /// The kernel's name for it, of 15 bytes at most, which it can choose.
     pub name: Vec<u8>,
     /// The process that waits for it.
@@ -131,9 +131,16 @@ impl Proc {
     ///
     /// # Errors
     /// `ENOENT` or `ESRCH` when it has ended.
-    pub fn stat(&self, pid: i32, file: &str) -> rustix::io::Result<Stat> {
+    pub fn stat(&self, pid: i32, file: &str) -> rustix::io::Result<rustix::fs::Stat> {
         let mut path = [0; 32];
         statat(&self.dir, path_of(&mut path, pid, file)?, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// True when the size of a directory of descriptors is their number, as
+    /// from Linux 6.2 on.
+    #[must_use]
+    pub fn counts_descriptors(&self) -> bool {
+        self.stat(std::process::id().cast_signed(), "/fd").is_ok_and(|stat| stat.st_size > 0)
     }
 
     /// Opens a process.
@@ -207,7 +214,7 @@ impl Opened {
     ///
     /// # Errors
     /// When it has ended.
-    pub fn stat(&self) -> rustix::io::Result<Stat0> {
+    pub fn stat(&self) -> rustix::io::Result<Stat> {
         parse_stat(&self.read(c"stat")?).ok_or(Errno::INVAL)
     }
 
@@ -251,7 +258,7 @@ impl Opened {
 
 /// `pid (name) state ppid …`, where the name may hold anything, brackets and
 /// newlines included: it ends at the last one (proc_pid_stat(5)).
-fn parse_stat(text: &[u8]) -> Option<Stat0> {
+fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|&byte| byte == b'(')?;
     let close = text.iter().rposition(|&byte| byte == b')')?;
     let name = text.get(open + 1..close)?.to_vec();
@@ -262,7 +269,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat0> {
     let ppid = field(1)?.parse().ok()?;
     let tty = field(2)?.parse().ok()?;
     let start = field(14)?.parse().ok()?;
-    Some(Stat0 { name, ppid, tty, start })
+    Some(Stat { name, ppid, tty, start })
 }
 
 fn parse_status(text: &[u8]) -> Option<Status> {
@@ -299,7 +306,7 @@ mod tests {
     fn a_name_may_hold_whatever_it_likes() {
         let stat = "12 (a) S 1 (b\nc)) S 7 12 12 34816 12 4194560 0 0 0 0 1 2 0 0 20 0 1 0 987654 1 2";
         let parsed = parse_stat(stat.as_bytes()).unwrap();
-        assert_eq!(parsed, Stat0 { name: b"a) S 1 (b\nc)".to_vec(), ppid: 7, tty: 34816, start: 987_654 });
+        assert_eq!(parsed, Stat { name: b"a) S 1 (b\nc)".to_vec(), ppid: 7, tty: 34816, start: 987_654 });
         for length in 0..stat.len() - 5 {
             // Cut anywhere it is nothing, or a number cut short by its end.
             let _ = parse_stat(&stat.as_bytes()[..length]);

@@ -6,19 +6,26 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use common::netlink::{self, DUMP, Messages};
+use common::netlink::{self, DUMP, Messages, Refusal};
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
 use crate::socket::{CLOSE, ESTABLISHED, LISTEN, Protocol, Socket, canonical, nowhere};
 
 const BY_FAMILY: u16 = 20;
+/// The older question, for TCP only, which is answered for both families in
+/// one walk over the table (`inet_diag_dump_compat` in Linux).
+const TCP_OF_ALL_FAMILIES: u16 = 18;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// `struct inet_diag_req_v2`, in bytes.
 const REQUEST: usize = 56;
+/// `struct inet_diag_req`, in bytes.
+const OLDER_REQUEST: usize = 60;
+/// Where it has its states.
+const OLDER_STATES: usize = 52;
 /// `struct inet_diag_msg`, in bytes.
 const MESSAGE: usize = 72;
 
@@ -34,6 +41,11 @@ pub enum Part {
 }
 
 impl Part {
+    /// What is quickly told.
+    pub const SMALL: [Part; 2] = [Part::Listening, Part::Udp];
+    /// Everything.
+    pub const ALL: [Part; 3] = [Part::Listening, Part::Udp, Part::Connected];
+
     fn protocol(self) -> u8 {
         if self == Part::Udp { UDP } else { TCP }
     }
@@ -59,28 +71,47 @@ impl Part {
 /// # Errors
 /// When the kernel has no sock_diag, broke off, or the deadline has passed.
 pub fn dump(part: Part, netns: u64, deadline: Instant, each: &mut dyn FnMut(Socket)) -> io::Result<()> {
+    if part == Part::Connected {
+        let mut request = [0; OLDER_REQUEST];
+        request[0] = AF_INET;
+        request[OLDER_STATES..OLDER_STATES + 4].copy_from_slice(&part.states().to_ne_bytes());
+        return ask(TCP_OF_ALL_FAMILIES, &request, part, netns, deadline, each).map_err(io::Error::from);
+    }
     for family in [AF_INET, AF_INET6] {
-        let mut socket = netlink::Socket::open(SockProtocol::NetlinkSockDiag, deadline)?;
         let mut request = vec![family, part.protocol(), 0, 0];
         request.extend_from_slice(&part.states().to_ne_bytes());
         request.resize(REQUEST, 0);
-        let mut messages = Messages::new();
-        messages.begin(BY_FAMILY, DUMP, &request).finish();
-        let told = socket.talk(&mut messages, 1, &mut |reply| {
-            if let Some(socket) = parse(reply.payload, part, netns) {
-                each(socket);
-            }
-        });
-        match told {
-            Ok(()) => {}
-            // Sockets came and went meanwhile.
-            Err(refusal) if refusal.is_interrupted() => {}
+        match ask(BY_FAMILY, &request, part, netns, deadline, each) {
             // A kernel without IPv6.
             Err(refusal) if family == AF_INET6 && refusal.errno() == Errno::ENOENT => {}
-            Err(refusal) => return Err(refusal.error),
+            asked => asked?,
         }
     }
     Ok(())
+}
+
+fn ask(
+    kind: u16,
+    request: &[u8],
+    part: Part,
+    netns: u64,
+    deadline: Instant,
+    each: &mut dyn FnMut(Socket),
+) -> Result<(), Refusal> {
+    let opened = netlink::Socket::open(SockProtocol::NetlinkSockDiag, deadline);
+    let mut socket = opened.map_err(|error| Refusal { message: 0, error })?;
+    let mut messages = Messages::new();
+    messages.begin(kind, DUMP, request).finish();
+    let told = socket.talk(&mut messages, 1, &mut |reply| {
+        if let Some(socket) = parse(reply.payload, part, netns) {
+            each(socket);
+        }
+    });
+    match told {
+        // Sockets came and went meanwhile.
+        Err(refusal) if refusal.is_interrupted() => Ok(()),
+        told => told,
+    }
 }
 
 fn parse(message: &[u8], part: Part, netns: u64) -> Option<Socket> {

@@ -55,7 +55,7 @@ pub fn table(call: &Call) -> u8 {
         let texts = [
             process.name.clone(),
             process.pid.to_string(),
-            names.user(process.euid),
+            names.user(process.euid).to_owned(),
             present.socket.protocol.name().to_owned(),
             present.socket.state_name().to_owned(),
             listeners.direction(present.socket).map_or("", Direction::name).to_owned(),
