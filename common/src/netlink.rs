@@ -314,7 +314,7 @@ impl Socket {
                         if code < 0 {
                             return Err(Refusal {
                                 message: index,
-                                error: io::Error::from_raw_os_error(-code),
+                                error: io::Error::from_raw_os_error(code.saturating_neg()),
                             });
                         }
                         due = due.saturating_sub(1);

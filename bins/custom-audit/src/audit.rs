@@ -72,8 +72,7 @@ pub fn audit(call: &Call) -> u8 {
             code = if kind == "busy" { DONE } else { BLIND };
             faults.push((kind, error));
         }
-        // Told to stop before there was anything to say or to remember.
-        Ok(None) => {}
+        Ok(None) => faults.push(("stopped", "told to stop before anything could be said".to_owned())),
         Ok(Some((state, Seen { known, look, looks }))) => {
             if look.scan.unreadable > 0 && look.scan.unreadable == look.scan.root {
                 code = BLIND;
@@ -92,6 +91,11 @@ pub fn audit(call: &Call) -> u8 {
                 });
             }
         }
+    }
+    // Where the file takes no more, whoever reads our output should know.
+    if let (Some(path), Some(error)) = (&settings.output, teller.and_then(|teller| teller.failed)) {
+        faults.push(("output", format!("{}: {error}", path.display())));
+        lines = Out::new(Output::standard(), Box::new(|| stop.deadline()));
     }
     let mut names = Names::default();
     let user = names.user(nix::unistd::geteuid().as_raw());

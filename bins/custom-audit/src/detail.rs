@@ -125,7 +125,12 @@ impl Details {
 
     /// What policy asks of a process; `None` of one that has ended.
     pub fn brief(&mut self, at: u32, process: &Process) -> Option<Rc<Brief>> {
-        self.briefs.entry(at).or_insert_with(|| open(process).map(|found| Rc::new(brief(&found)))).clone()
+        let proc = &self.proc;
+        let read = || {
+            let found = brief(&Procfs::new(process.pid).ok()?);
+            is_still(proc, process).then(|| Rc::new(found))
+        };
+        self.briefs.entry(at).or_insert_with(read).clone()
     }
 
     /// All that is said of a process; `None` of one that has ended.
@@ -139,8 +144,8 @@ impl Details {
     }
 
     fn read(&mut self, at: u32, process: &Process) -> Option<Detail> {
-        let found = open(process)?;
         let known = self.brief(at, process)?;
+        let found = Procfs::new(process.pid).ok()?;
         let status = self.proc.process(process.pid).and_then(|process| process.status()).ok();
         let executable = self.executable(&found);
         let command_line = command_line(&found);
@@ -179,15 +184,15 @@ impl Details {
             tty: terminal(process.tty),
             start_time: self.start_time(process),
         };
-        // All of it was one process's only if that is still the same one.
-        is_same(&found, process).then_some(detail)
+        is_still(&self.proc, process).then_some(detail)
     }
 
     /// The hash of a process's executable, if it can be had.
     pub fn sha256(&mut self, process: &Process) -> Option<[u8; 32]> {
-        let found = open(process)?;
+        let found = Procfs::new(process.pid).ok()?;
         let identity = self.executable(&found)?.identity?;
-        self.hashes.of(process.pid, identity)
+        let hash = self.hashes.of(process.pid, identity);
+        hash.filter(|_| is_still(&self.proc, process))
     }
 
     fn executable(&mut self, process: &Procfs) -> Option<Executable> {
@@ -252,13 +257,10 @@ impl Details {
     }
 }
 
-/// The process, if it is still the one that was looked at.
-fn open(process: &Process) -> Option<Procfs> {
-    Procfs::new(process.pid).ok().filter(|found| is_same(found, process))
-}
-
-fn is_same(found: &Procfs, process: &Process) -> bool {
-    found.stat().is_ok_and(|stat| stat.starttime == process.start)
+/// True while the process is the one that was looked at. Asked after the last
+/// thing was read of it: then all of it was this one's.
+fn is_still(proc: &Proc, process: &Process) -> bool {
+    proc.process(process.pid).and_then(|found| found.stat()).is_ok_and(|stat| stat.start == process.start)
 }
 
 fn brief(process: &Procfs) -> Brief {

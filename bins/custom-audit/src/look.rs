@@ -29,7 +29,7 @@ pub mod process;
 pub mod sock_diag;
 pub mod taken;
 
-use descriptor::{Believed, Buffer, Scan};
+use descriptor::{Believed, Buffer, Scan, Trust};
 use namespace::Namespaces;
 use process::{Proc, Reason};
 use sock_diag::Part;
@@ -38,6 +38,8 @@ use taken::Taken;
 /// Of so many TCP sockets on the whole host, all are asked for each time: it
 /// costs less than to think about it.
 const SMALL_TABLE: u64 = 256;
+/// So many sockets are asked for their family before a table is read for them.
+const FEW: usize = 256;
 /// How many sockets that no table has are asked one by one.
 const MOST_TAKEN: usize = 4096;
 /// How long holders are looked for of sockets that nobody of root has.
@@ -215,6 +217,10 @@ impl Look {
         let mut namespaces = Namespaces::default();
         let table = tcp_sockets();
         let due = want.everything || known.full_look.saturating_add(want.full_look) <= want.now;
+        let hidden = (!due).then(|| {
+            let hidden = known.processes.iter().filter(|process| process.euid != 0);
+            hidden.map(|process| process.pid).collect()
+        });
         let held: HashSet<u64>;
         let mut census;
         if !due && is_settled(known, table) && proc.counts_descriptors() {
@@ -230,7 +236,8 @@ impl Look {
             } else {
                 Believed::default()
             };
-            let Some(scan) = Scan::new(&proc, pids, &believed, stop)? else { return Ok(None) };
+            let trust = Trust { believed, hidden };
+            let Some(scan) = Scan::new(&proc, pids, &trust, stop)? else { return Ok(None) };
             held = scan.held.iter().map(|held| held.inode).collect();
             look.scan = scan;
             if look.scan.believed {
@@ -239,7 +246,8 @@ impl Look {
             census = all.resort(&held);
         } else {
             // --- the descriptors first ---
-            let Some(scan) = Scan::new(&proc, pids, &Believed::default(), stop)? else { return Ok(None) };
+            let trust = Trust { hidden, ..Trust::default() };
+            let Some(scan) = Scan::new(&proc, pids, &trust, stop)? else { return Ok(None) };
             look.scan = scan;
             held = look.scan.held.iter().map(|held| held.inode).collect();
             for process in &look.scan.processes {
@@ -358,9 +366,11 @@ impl Look {
         if missing.is_empty() {
             return;
         }
-        // Of most sockets the family alone says that they are none of ours,
-        // and it costs less to ask than a large table does.
-        self.set_apart(known, &mut missing);
+        // Of most sockets the family alone says that they are none of ours, and
+        // to ask a few for it costs less than a large table does.
+        if missing.len() <= FEW {
+            self.set_apart(known, &mut missing);
+        }
         if !missing.is_empty() && !self.everything {
             let near: BTreeSet<u64> =
                 missing.values().map(|&(process, _)| self.scan.processes[process as usize].netns).collect();
@@ -368,6 +378,9 @@ impl Look {
             self.visit(namespaces, &near, &[Part::Connected], census);
             let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
             missing.retain(|inode, _| !found.contains(inode));
+        }
+        if missing.len() > FEW {
+            self.set_apart(known, &mut missing);
         }
         if !missing.is_empty() && !self.everything {
             // Of a namespace that its holder is not in.

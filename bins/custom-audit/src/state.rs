@@ -177,7 +177,11 @@ impl State {
     }
 }
 
-fn encode(known: &Known) -> io::Result<Vec<u8>> {
+/// A state file with this in it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn encode(known: &Known) -> io::Result<Vec<u8>> {
     let room = HEADER.len() + known.sockets.len() * 64 + known.holdings.len() * 16 + 4096;
     let mut bytes = Vec::with_capacity(room);
     bytes.extend_from_slice(HEADER);
@@ -187,7 +191,11 @@ fn encode(known: &Known) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode(bytes: &[u8]) -> Result<Known, &'static str> {
+/// What stands in a state file.
+///
+/// # Errors
+/// Why it is not believed.
+pub fn decode(bytes: &[u8]) -> Result<Known, &'static str> {
     if bytes.len() as u64 > LARGEST {
         return Err("too large");
     }

@@ -54,6 +54,8 @@ pub struct Teller<'a> {
     pub details: Details,
     /// What was said so far.
     pub counts: Counts,
+    /// Why not all could be said.
+    pub failed: Option<io::Error>,
     /// Names of users.
     pub names: Names,
     /// Where parts of events are written.
@@ -96,6 +98,7 @@ impl<'a> Teller<'a> {
             context,
             details,
             counts: Counts::default(),
+            failed: None,
             names: Names::default(),
             parts: Line::default(),
             processes: HashMap::new(),
@@ -277,10 +280,15 @@ impl<'a> Teller<'a> {
                     handed += usize::from(written);
                     said.push((handed, subject));
                 }
-                Err(_) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
         }
-        let _ = lines.flush();
+        if let Err(error) = lines.flush() {
+            self.failed = Some(error);
+        }
         let written = lines.written() - before;
         self.counts.emitted += written;
         said.into_iter().filter(|&(line, _)| line <= written).map(|(_, subject)| subject).collect()

@@ -30,6 +30,7 @@ pub struct Lines<W, D> {
     deadline: D,
     in_pieces: bool,
     waiting: Vec<u8>,
+    waiting_lines: usize,
     written: usize,
 }
 
@@ -41,7 +42,7 @@ impl<W: Write + AsFd, D: Fn() -> Instant> Lines<W, D> {
         let kind = fstat(&out).map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
         // Neither a file nor /dev/null makes anybody wait.
         let in_pieces = kind.is_ok_and(|kind| kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK);
-        Lines { out, deadline, in_pieces, waiting: Vec::with_capacity(BLOCK), written: 0 }
+        Lines { out, deadline, in_pieces, waiting: Vec::with_capacity(BLOCK), waiting_lines: 0, written: 0 }
     }
 
     /// Says one line, which `write` appends without its newline. False when
@@ -59,6 +60,7 @@ impl<W: Write + AsFd, D: Fn() -> Instant> Lines<W, D> {
         let good = written.is_ok() && line.len() < LONGEST && !line.contains(&b'\n');
         if good {
             self.waiting.push(b'\n');
+            self.waiting_lines += 1;
         } else {
             self.waiting.truncate(start);
         }
@@ -78,15 +80,19 @@ impl<W: Write + AsFd, D: Fn() -> Instant> Lines<W, D> {
     /// not written is forgotten, and [`Lines::written`] tells how far it came.
     pub fn flush(&mut self) -> io::Result<()> {
         let waiting = std::mem::replace(&mut self.waiting, Vec::with_capacity(BLOCK));
+        let lines = std::mem::take(&mut self.waiting_lines);
+        if !self.in_pieces {
+            self.out.write_all(&waiting)?;
+            self.written += lines;
+            return self.out.flush();
+        }
         let mut rest = waiting.as_slice();
         while !rest.is_empty() {
-            let piece = if self.in_pieces { whole_lines(rest) } else { rest.len() };
-            if self.in_pieces {
-                self.wait()?;
-            }
-            self.out.write_all(&rest[..piece])?;
-            self.written += rest[..piece].iter().filter(|&&byte| byte == b'\n').count();
-            rest = &rest[piece..];
+            let (piece, others) = rest.split_at(whole_lines(rest));
+            self.wait()?;
+            self.out.write_all(piece)?;
+            self.written += piece.iter().filter(|&&byte| byte == b'\n').count();
+            rest = others;
         }
         self.out.flush()
     }

@@ -6,6 +6,7 @@
 
 pub mod netlink;
 pub mod ossec_conf;
+pub mod proc;
 pub mod request;
 pub mod toml;
 
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "request", check: request::check, seeds: request::seeds, words: request::WORDS },
     Target { name: "netlink", check: netlink::check, seeds: netlink::seeds, words: netlink::WORDS },
     Target { name: "ossec_conf", check: ossec_conf::check, seeds: ossec_conf::seeds, words: ossec_conf::WORDS },
+    Target { name: "proc", check: proc::check, seeds: proc::seeds, words: proc::WORDS },
     Target { name: "toml", check: toml::check, seeds: toml::seeds, words: toml::WORDS },
 ];
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
-use common::config::ConfigError;
-use custom_block::config::{Allowed, Settings, parse_allowed, parse_duration};
+use common::config::{ConfigError, parse_duration};
+use custom_block::config::{Allowed, Settings, parse_allowed};
 
 /// What libFuzzer and the driver put in.
 pub const WORDS: &[&str] = &[

@@ -1,6 +1,6 @@
 //! Which process holds which socket: the links in `/proc/PID/fd`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 
 use common::text::legible;
@@ -86,6 +86,23 @@ pub struct Scan {
     pub believed: bool,
 }
 
+/// What a look need not look at again.
+#[derive(Debug, Default)]
+pub struct Trust {
+    /// Processes that are believed to hold what they held.
+    pub believed: Believed,
+    /// The processes that were root last time, though not by their effective
+    /// uid. `None` when each process must be looked at as if it were one.
+    pub hidden: Option<HashSet<i32>>,
+}
+
+impl Trust {
+    /// True of a process that needs capabilities to be root.
+    fn is_harmless(&self, pid: i32) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| !hidden.contains(&pid))
+    }
+}
+
 /// Processes that are believed to hold what they held, as long as they have
 /// as many descriptors: while no socket of the host is new, and none of
 /// theirs is missing, nothing else can be in them than was there already.
@@ -153,7 +170,7 @@ impl Scan {
     pub fn new(
         proc: &Proc,
         pids: Vec<i32>,
-        believed: &Believed,
+        trust: &Trust,
         stop: &dyn Fn() -> bool,
     ) -> std::io::Result<Option<Scan>> {
         let mut scan = Scan { pids, ..Scan::default() };
@@ -166,7 +183,7 @@ impl Scan {
                 return Ok(None);
             }
             let pid = scan.pids[at];
-            match scan.look_into(proc, pid, counted, believed, &mut buffer) {
+            match scan.look_into(proc, pid, counted, trust, &mut buffer) {
                 Ok(()) | Err(Looked::Nothing) => {}
                 Err(Looked::Gone) => scan.races += 1,
                 Err(Looked::Denied) => scan.unreadable += 1,
@@ -181,7 +198,7 @@ impl Scan {
         proc: &Proc,
         pid: i32,
         counted: bool,
-        believed: &Believed,
+        trust: &Trust,
         buffer: &mut Buffer,
     ) -> Result<(), Looked> {
         let effective = proc.stat(pid, "")?.st_uid == 0;
@@ -192,18 +209,28 @@ impl Scan {
                 return Err(Looked::Nothing);
             }
         }
-        let process = proc.process(pid)?;
+        let mut process = None;
         let reason = if effective {
             Reason::Effective
         } else {
-            match process.hidden_root() {
+            if trust.is_harmless(pid) && !proc.has_capabilities(pid) {
+                return Err(Looked::Nothing);
+            }
+            match proc.status(pid) {
                 // Whoever may not read this is not root, and said so already.
                 Err(Errno::ACCESS | Errno::PERM) => return Err(Looked::Nothing),
-                reason => reason?.ok_or(Looked::Nothing)?,
-            }
+                status => status?.hidden_root().ok_or(Looked::Nothing)?,
+            };
+            // It may be another process by now: what counts is asked below one
+            // open directory.
+            process.insert(proc.process(pid)?).hidden_root()?.ok_or(Looked::Nothing)?
+        };
+        let process = match process {
+            Some(process) => process,
+            None => proc.process(pid)?,
         };
         self.root += 1;
-        if self.believe(&process, reason, descriptors, believed)? {
+        if self.believe(&process, reason, descriptors, &trust.believed)? {
             return Ok(());
         }
         self.take(&process, reason, descriptors, buffer).map(drop)

@@ -45,7 +45,8 @@ pub fn each(process: &str, mut each: impl FnMut(Mount<'_>)) -> io::Result<()> {
 }
 
 /// `36 35 98:0 ROOT POINT rw,… … - KIND source options`
-fn parse(line: &[u8]) -> Option<Mount<'_>> {
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Mount<'_>> {
     let mut words = line.split(|&byte| byte == b' ');
     let root = words.nth(3)?;
     let point = words.next()?;

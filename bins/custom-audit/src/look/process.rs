@@ -15,6 +15,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat_raw, statat};
 use rustix::io::{Errno, read};
+use rustix::process::Pid;
+use rustix::thread::capabilities;
 
 /// Bytes of directory entries that are read at once.
 pub const ENTRIES: usize = 32 * 1024;
@@ -136,6 +138,25 @@ impl Proc {
         statat(&self.dir, path_of(&mut path, pid, file)?, AtFlags::SYMLINK_NOFOLLOW)
     }
 
+    /// What may make root of a process whose effective uid is not 0, in one
+    /// quick question: whether any capability is left to it. Who has none can
+    /// be root again only by a real or saved uid of 0, and that is rare.
+    #[must_use]
+    pub fn has_capabilities(&self, pid: i32) -> bool {
+        let caps = Pid::from_raw(pid).map(|pid| capabilities(Some(pid)));
+        // Whoever cannot be asked is looked at more closely.
+        caps.is_none_or(|caps| caps.map_or(true, |caps| !caps.permitted.is_empty()))
+    }
+
+    /// What `/proc/PID/status` says of its credentials.
+    ///
+    /// # Errors
+    /// `ENOENT` or `ESRCH` when it has ended.
+    pub fn status(&self, pid: i32) -> rustix::io::Result<Status> {
+        let mut path = [0; 32];
+        parse_status(&read_file(&self.dir, path_of(&mut path, pid, "/status")?)?).ok_or(Errno::INVAL)
+    }
+
     /// True when the size of a directory of descriptors is their number, as
     /// from Linux 6.2 on.
     #[must_use]
@@ -215,7 +236,7 @@ impl Opened {
     /// # Errors
     /// When it has ended.
     pub fn stat(&self) -> rustix::io::Result<Stat> {
-        parse_stat(&self.read(c"stat")?).ok_or(Errno::INVAL)
+        parse_stat(&read_file(&self.dir, c"stat")?).ok_or(Errno::INVAL)
     }
 
     /// Why it counts as root although its effective uid is not 0.
@@ -237,28 +258,29 @@ impl Opened {
     /// # Errors
     /// When it has ended.
     pub fn status(&self) -> rustix::io::Result<Status> {
-        parse_status(&self.read(c"status")?).ok_or(Errno::INVAL)
+        parse_status(&read_file(&self.dir, c"status")?).ok_or(Errno::INVAL)
     }
+}
 
-    fn read(&self, name: &CStr) -> rustix::io::Result<Vec<u8>> {
-        let file = openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut text = vec![0; PIECE];
-        let mut length = 0;
-        loop {
-            length += read(&file, &mut text[length..])?;
-            // A file of /proc fills what it is offered, or has ended.
-            if length < text.len() || length >= LARGEST {
-                text.truncate(length);
-                return Ok(text);
-            }
-            text.resize(length + PIECE * 16, 0);
+fn read_file(dir: &OwnedFd, name: &CStr) -> rustix::io::Result<Vec<u8>> {
+    let file = openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = vec![0; PIECE];
+    let mut length = 0;
+    loop {
+        length += read(&file, &mut text[length..])?;
+        // A file of /proc fills what it is offered, or has ended.
+        if length < text.len() || length >= LARGEST {
+            text.truncate(length);
+            return Ok(text);
         }
+        text.resize(length + PIECE * 16, 0);
     }
 }
 
 /// `pid (name) state ppid …`, where the name may hold anything, brackets and
 /// newlines included: it ends at the last one (proc_pid_stat(5)).
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+#[must_use]
+pub fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|&byte| byte == b'(')?;
     let close = text.iter().rposition(|&byte| byte == b')')?;
     let name = text.get(open + 1..close)?.to_vec();
@@ -272,7 +294,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { name, ppid, tty, start })
 }
 
-fn parse_status(text: &[u8]) -> Option<Status> {
+/// The credentials in a `status` (proc_pid_status(5)).
+#[must_use]
+pub fn parse_status(text: &[u8]) -> Option<Status> {
     let line = |key: &[u8]| {
         let mut lines = text.split(|&byte| byte == b'\n');
         // The name of the process, which could imitate any of them, is
