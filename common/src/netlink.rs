@@ -353,7 +353,8 @@ impl Socket {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply larger than our buffer"));
                 }
                 Ok(length) => return Ok(length),
-                Err(Errno::EINTR) => {}
+                Err(Errno::EINTR) if Instant::now() < self.deadline => {}
+                Err(Errno::EINTR) => return Err(io::ErrorKind::TimedOut.into()),
                 Err(Errno::EAGAIN) => wait(self.fd.as_fd(), PollFlags::POLLIN, self.deadline)?,
                 Err(error) => return Err(error.into()),
             }

@@ -49,8 +49,8 @@ pub struct Facts<'a> {
     pub sha256: Option<[u8; 32]>,
     /// The other end, when there is one.
     pub remote: Option<IpAddr>,
-    /// The port of the service.
-    pub port: u16,
+    /// The port of the service; `None` of raw and packet sockets.
+    pub port: Option<u16>,
     /// The systemd unit; empty without one.
     pub unit: &'a str,
     /// Where the connection came from; `None` of raw and packet sockets.
@@ -97,7 +97,9 @@ impl Allow {
             )
             && any(
                 self.ports.is_empty(),
-                self.ports.iter().any(|ports| (ports.first..=ports.last).contains(&facts.port)),
+                facts.port.is_some_and(|port| {
+                    self.ports.iter().any(|ports| (ports.first..=ports.last).contains(&port))
+                }),
             )
             && any(self.units.is_empty(), self.units.iter().any(|unit| unit == facts.unit))
             && self.direction.is_none_or(|direction| facts.direction == Some(direction))
@@ -170,7 +172,7 @@ mod tests {
             exe: "/usr/sbin/sshd",
             sha256: Some([0xab; 32]),
             remote: Some("10.1.2.3".parse().unwrap()),
-            port: 22,
+            port: Some(22),
             unit: "ssh.service",
             direction: Some(Direction::Inbound),
             in_container: false,
@@ -214,6 +216,8 @@ mod tests {
         let unhashed = Facts { sha256: None, ..facts() };
         let pinned = format!("exe = \"/usr/sbin/sshd\"\nsha256 = \"{}\"\n", "ab".repeat(32));
         assert!(!allow(&pinned).takes(&unhashed));
+        let raw = Facts { port: None, ..facts() };
+        assert!(!allow("ports = [\"0-65535\"]\n").takes(&raw), "a raw socket has no port");
         let alone = Facts { remote: None, ..facts() };
         assert!(!allow("remotes = [\"0.0.0.0/0\"]\n").takes(&alone));
     }

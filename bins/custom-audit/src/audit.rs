@@ -7,10 +7,10 @@ use common::text::legible;
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::call::{Call, Stop};
-use crate::config::Settings;
+use crate::config::{ProcessKey, Settings};
 use crate::detail::Details;
 use crate::detail::exe::Hashes;
-use crate::event::{Fault, Head, Summary};
+use crate::event::{Fault, Head, Summary, Text};
 use crate::host::{self, Host, Names};
 use crate::known::Known;
 use crate::look::{Look, Want, namespace};
@@ -28,6 +28,8 @@ const STEP: Duration = Duration::from_millis(50);
 const DONE: u8 = 0;
 /// It could not look at all.
 const BLIND: u8 = 1;
+/// There is no such command line.
+const MISUSED: u8 = 2;
 
 /// What went wrong: its kind, and what happened.
 type Wrong = (&'static str, String);
@@ -40,6 +42,7 @@ pub fn audit(call: &Call) -> u8 {
     let (began, stop) = (Instant::now(), Stop::new());
     let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let scan_id = format!("{:x}-{:x}", crate::now(), std::process::id());
+    let host = Host::this();
     let (settings, broken) = call.settings();
     let mut faults: Faults = broken.map(|error| ("config", error.to_string())).into_iter().collect();
     let output = output(&settings, &mut faults);
@@ -60,7 +63,8 @@ pub fn audit(call: &Call) -> u8 {
             own_netns: namespace::own().unwrap_or(0),
         };
         let hashes = Hashes::new(known.hashes.clone(), settings.hash, context.run);
-        let details = Details::new(hashes).map_err(|error| ("proc", format!("/proc: {error}")))?;
+        let details =
+            Details::new(hashes, host.boot_time).map_err(|error| ("proc", format!("/proc: {error}")))?;
         let teller = teller.insert(Teller::new(&settings, &stop, context, details));
         let seen = watch(call, teller, known, began, &mut lines)?;
         Ok(seen.map(|seen| (state, seen)))
@@ -108,10 +112,23 @@ pub fn audit(call: &Call) -> u8 {
         let _ = line(&mut lines, &Fault { head: head("error"), error_kind, error, scan_id: &scan_id });
     }
     if let Some(outcome) = summary {
-        let _ = line(&mut lines, &outcome.summary(head("summary"), &faults, began, &scan_id));
+        let _ = line(&mut lines, &outcome.summary(head("summary"), &host, &faults, began, &scan_id));
     }
     let _ = lines.flush();
     code
+}
+
+/// Says, as an event, that the wodle's command line is wrong.
+#[must_use]
+pub fn misused(error: &str) -> u8 {
+    let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let head = Head::new(&timestamp, "error", "custom-audit", ProcessKey::Object)
+        .of(std::process::id().cast_signed(), "root");
+    let error = legible(error.lines().next().unwrap_or_default().as_bytes(), 1000);
+    let mut lines = Out::new(Output::standard(), Box::new(|| Instant::now() + PATIENCE));
+    let _ = line(&mut lines, &Fault { head, error_kind: "usage", error, scan_id: "none" });
+    let _ = lines.flush();
+    MISUSED
 }
 
 fn output(settings: &Settings, faults: &mut Faults) -> Output {
@@ -227,9 +244,16 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn summary<'a>(&self, head: Head<'a>, faults: &Faults, began: Instant, scan_id: &'a str) -> Summary<'a> {
+    fn summary<'a>(
+        &self,
+        head: Head<'a>,
+        host: &'a Host,
+        faults: &Faults,
+        began: Instant,
+        scan_id: &'a str,
+    ) -> Summary<'a> {
         let Outcome { look, looks, exhausted, counts, baseline } = self;
-        let host = Host::this();
+        let boot = SystemTime::UNIX_EPOCH + Duration::from_secs(host.boot_time);
         let mut degraded: Vec<&str> = look.degraded.iter().copied().collect();
         if *exhausted {
             degraded.push("hash_budget");
@@ -263,9 +287,9 @@ impl Outcome {
             cpu_ms: milliseconds(processor()),
             baseline: *baseline,
             version: env!("CARGO_PKG_VERSION"),
-            hostname: host.name,
-            kernel: host.kernel,
-            boot_time: host.boot_time,
+            hostname: &host.name,
+            kernel: &host.kernel,
+            boot_time: Text(humantime::format_rfc3339_seconds(boot)),
             uptime_s: small(usize::try_from(host.uptime).unwrap_or(usize::MAX)),
             scan_id,
         }

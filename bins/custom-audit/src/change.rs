@@ -9,9 +9,6 @@ use crate::look::Look;
 use crate::look::descriptor::{Held, Process};
 use crate::socket::{Direction, Kind, Protocol, Socket};
 
-/// No more vanished sockets wait to be said.
-const MOST_GONE: usize = 10_000;
-
 /// A socket and who holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Present<'a> {
@@ -43,6 +40,8 @@ pub struct Changes<'a> {
     pub unheld: Vec<Unheld>,
     /// All that is gone, and is worth saying.
     pub gone: Vec<Gone<'a>>,
+    /// How many of what is there were not there before.
+    pub new: usize,
 }
 
 /// Compares a look with what was known.
@@ -63,6 +62,7 @@ pub fn compare<'a>(known: &'a Known, look: &'a Look, run: u32, now: u64) -> Chan
                 matched[at] = true;
                 known.holdings[at]
             });
+            changes.new += usize::from(old.is_none());
             let holding = Holding { socket: at, process: held.process, ..remembered };
             changes.present.push(Present { socket, fds, holding });
         }
@@ -86,7 +86,6 @@ pub fn compare<'a>(known: &'a Known, look: &'a Look, run: u32, now: u64) -> Chan
     let waiting =
         waiting.map(|lost| Gone { socket: &lost.socket, process: &lost.process, holding: lost.holding });
     changes.gone.splice(0..0, waiting);
-    changes.gone.truncate(MOST_GONE);
     changes
 }
 

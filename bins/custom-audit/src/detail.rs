@@ -90,11 +90,11 @@ pub struct Details {
 }
 
 impl Details {
-    /// None yet.
+    /// None yet, of a host that was started at this second since 1970.
     ///
     /// # Errors
     /// When there is no `/proc`.
-    pub fn new(hashes: Hashes) -> std::io::Result<Details> {
+    pub fn new(hashes: Hashes, boot: u64) -> std::io::Result<Details> {
         let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
         let last: u32 = last.and_then(|text| text.trim().parse().ok()).unwrap_or(40);
         Ok(Details {
@@ -105,7 +105,7 @@ impl Details {
             mounts: HashMap::new(),
             ancestors: HashMap::new(),
             all_caps: u64::MAX >> (63 - last.min(63)),
-            boot: sysinfo::System::boot_time(),
+            boot,
             ticks: procfs::ticks_per_second(),
         })
     }
@@ -410,7 +410,11 @@ mod tests {
             netns: 0,
             descriptors: 0,
         };
-        let mut details = Details::new(Hashes::new(Vec::new(), crate::config::Hash::default(), 1)).unwrap();
+        let mut details = Details::new(
+            Hashes::new(Vec::new(), crate::config::Hash::default(), 1),
+            sysinfo::System::boot_time(),
+        )
+        .unwrap();
         let detail = details.detail(0, &process).unwrap();
         assert_eq!(detail.brief.exe, std::env::current_exe().unwrap().display().to_string());
         assert!(detail.ancestry.ends_with(&process.name) && detail.ancestry.contains('>'));

@@ -64,12 +64,18 @@ pub enum End<'a> {
     Word(&'a str),
 }
 
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Address(address) => Endpoint(*address).fmt(f),
+            End::Word(word) => f.write_str(word),
+        }
+    }
+}
+
 impl Serialize for End<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            End::Address(address) => serializer.collect_str(&Endpoint(*address)),
-            End::Word(word) => serializer.serialize_str(word),
-        }
+        serializer.collect_str(self)
     }
 }
 
@@ -133,7 +139,7 @@ impl<'a> Head<'a> {
 
     /// With these ends.
     #[must_use]
-    pub fn between(mut self, local: End<'a>, remote: End<'a>) -> Head<'a> {
+    pub fn between(mut self, [local, remote]: [End<'a>; 2]) -> Head<'a> {
         self.local_addr = local;
         self.remote_addr = remote;
         self
@@ -377,11 +383,11 @@ pub struct Summary<'a> {
     /// Of this program.
     pub version: &'static str,
     /// Of this host.
-    pub hostname: String,
+    pub hostname: &'a str,
     /// Of this host.
-    pub kernel: String,
+    pub kernel: &'a str,
     /// When this host was started.
-    pub boot_time: String,
+    pub boot_time: Text<humantime::Rfc3339Timestamp>,
     /// Seconds since then.
     pub uptime_s: u32,
     /// Which run says so.

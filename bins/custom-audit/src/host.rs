@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime};
 
 use common::text::legible;
 use sysinfo::System;
@@ -20,8 +19,8 @@ pub struct Host {
     pub name: String,
     /// The kernel's release.
     pub kernel: String,
-    /// When it was started.
-    pub boot_time: String,
+    /// When it was started, in seconds since 1970.
+    pub boot_time: u64,
     /// Seconds since then.
     pub uptime: u64,
 }
@@ -34,11 +33,10 @@ impl Host {
             let text = legible(text.unwrap_or_default().as_bytes(), 128);
             if text.is_empty() { "unknown".to_owned() } else { text }
         };
-        let boot = SystemTime::UNIX_EPOCH + Duration::from_secs(System::boot_time());
         Host {
             name: text(System::host_name()),
             kernel: text(System::kernel_version()),
-            boot_time: humantime::format_rfc3339_seconds(boot).to_string(),
+            boot_time: System::boot_time(),
             uptime: System::uptime(),
         }
     }

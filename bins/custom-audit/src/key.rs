@@ -351,6 +351,7 @@ pub const KEYS: &[Key] = &[
             ("output", "the file of --output cannot be written: what could not be said comes next time"),
             ("stopped", "ended before anything could be said: the wodle's timeout is too short"),
             ("not_root", "none of root's processes could be looked into"),
+            ("usage", "the wodle's command has arguments that there are not"),
             ("proc", "/proc cannot be read"),
         ],
     ),

@@ -14,6 +14,8 @@ pub const MOST_REMOTES: usize = 65_536;
 pub const MOST_EXECUTABLES: usize = 8_192;
 /// No more hashes of files are remembered.
 pub const MOST_HASHES: usize = 4_096;
+/// No more vanished sockets wait to be said.
+pub const MOST_LOST: usize = 100_000;
 /// No more sockets of others are remembered: where there are more, looking at
 /// all of them is not what saves time.
 pub const MOST_STRANGERS: usize = 65_536;
@@ -39,12 +41,15 @@ pub struct Known {
     pub unheld: Vec<Unheld>,
     /// What is gone and was not said yet.
     pub lost: Vec<Lost>,
-    /// Sockets that nobody of root held, when everything was looked at: see
+    /// Sockets that nobody of root held, when all connections were looked at: see
     /// [`Known::is_stranger`].
     pub strangers: Vec<u64>,
-    /// True while nothing new is to be expected: no socket was new last time,
-    /// and nothing waits to be said.
+    /// True while nothing new is to be expected, and nothing waits to be said.
     pub calm: bool,
+    /// How often in a row that was wrong.
+    pub surprises: u32,
+    /// For so many runs nobody expects it again.
+    pub wait: u32,
     /// Inodes of sockets that are none of ours, in order.
     pub others: Vec<u64>,
     /// Inodes of sockets that were not in use yet, in order.

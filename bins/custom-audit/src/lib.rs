@@ -48,7 +48,14 @@ pub fn now() -> u64 {
 /// The whole program.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = <cli::Cli as clap::Parser>::parse();
+    let cli = match <cli::Cli as clap::Parser>::try_parse() {
+        Ok(cli) => cli,
+        // What clap would print would become events.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--wodle") => {
+            return ExitCode::from(audit::misused(&error.to_string()));
+        }
+        Err(error) => error.exit(),
+    };
     let call = cli.call(&std::env::args_os().next().unwrap_or_default());
     ExitCode::from(match cli.verb {
         _ if cli.check_config => verbs::check(&call),

@@ -38,14 +38,16 @@ use taken::Taken;
 /// Of so many TCP sockets on the whole host, all are asked for each time: it
 /// costs less than to think about it.
 const SMALL_TABLE: u64 = 256;
-/// So many sockets are asked for their family before a table is read for them.
-const FEW: usize = 256;
+/// So many TCP sockets are read before anybody is asked.
+const LARGE_TABLE: u64 = 4096;
+/// To ask a socket for its family costs as much as so many lines of a table.
+const ASKING: u64 = 5;
 /// How many sockets that no table has are asked one by one.
 const MOST_TAKEN: usize = 4096;
 /// How long holders are looked for of sockets that nobody of root has.
 const RESCAN: Duration = Duration::from_millis(500);
-/// A dump of the kernel's tables ends by then.
-const DUMP: Duration = Duration::from_secs(30);
+/// Until then the kernel's tables are read by sock_diag.
+const DUMP: Duration = Duration::from_secs(20);
 
 /// What is asked of a look.
 #[derive(Debug, Clone, Copy)]
@@ -87,10 +89,14 @@ pub struct Look {
     pub everything: bool,
     /// Sockets that nobody of root holds, as [`known::identity`] knows them.
     pub strangers: Vec<u64>,
-    /// True while nothing new is to be expected.
-    pub calm: bool,
+    /// Whether the tables were read first, and nothing in them was new.
+    pub calm: Option<bool>,
+    /// True when [`Look::strangers`] are all there are.
+    pub has_strangers: bool,
     /// The namespaces that were looked at.
     pub visited: Visited,
+    /// Until when the kernel is waited for.
+    pub deadline: Option<Instant>,
 }
 
 /// Network namespaces of which the sockets were looked at.
@@ -147,6 +153,40 @@ impl<'a> Census<'a> {
         self.sort(socket);
     }
 
+    /// As [`Census::add`], without making more of a stranger than is needed.
+    fn add_entry(&mut self, entry: sock_diag::Entry<'_>) {
+        if let Sorter::Held(held) = self.sorter
+            && entry.uid() != 0
+            && !entry.may_listen()
+            && !held.contains(&entry.inode())
+        {
+            self.total = self.total.saturating_add(1);
+            self.strange(entry.cookie());
+        } else if let Some(socket) = entry.socket() {
+            self.add(socket);
+        }
+    }
+
+    fn strange(&mut self, identity: u64) {
+        if self.strangers.len() <= MOST_STRANGERS {
+            self.strangers.push(identity);
+        }
+    }
+
+    /// How far it has come, to come back to.
+    fn mark(&self) -> [usize; 5] {
+        [self.sockets.len(), self.strays.len(), self.fresh.len(), self.strangers.len(), self.total as usize]
+    }
+
+    /// Forgets what came after a mark: it was not all.
+    fn back_to(&mut self, [sockets, strays, fresh, strangers, total]: [usize; 5]) {
+        self.sockets.truncate(sockets);
+        self.strays.truncate(strays);
+        self.fresh.truncate(fresh);
+        self.strangers.truncate(strangers);
+        self.total = u32::try_from(total).unwrap_or(u32::MAX);
+    }
+
     fn sort(&mut self, socket: Socket) {
         let is_held = match self.sorter {
             Sorter::Held(held) => held.contains(&socket.inode),
@@ -163,9 +203,7 @@ impl<'a> Census<'a> {
         if is_held {
             self.sockets.push(socket);
         } else {
-            if self.strangers.len() <= MOST_STRANGERS {
-                self.strangers.push(known::identity(&socket));
-            }
+            self.strange(known::identity(&socket));
             if socket.uid == 0 && socket.inode != 0 && socket.kind().is_some() {
                 self.strays.push(socket);
             }
@@ -213,7 +251,7 @@ impl Look {
     pub fn new(known: &Known, want: Want, stop: &dyn Fn() -> bool) -> io::Result<Option<Look>> {
         let proc = Proc::open()?;
         let pids = proc.pids()?;
-        let mut look = Look::default();
+        let mut look = Look { deadline: Some(Instant::now() + DUMP), ..Look::default() };
         let mut namespaces = Namespaces::default();
         let table = tcp_sockets();
         let due = want.everything || known.full_look.saturating_add(want.full_look) <= want.now;
@@ -229,8 +267,9 @@ impl Look {
             namespaces.add_all(&proc, &pids);
             let mut all = Census::new(Sorter::Known(known));
             look.visit(&namespaces, &namespaces.inodes().collect::<Vec<_>>(), &Part::ALL, &mut all);
-            look.calm = all.fresh.is_empty() && look.degraded.is_empty();
-            let believed = if look.calm {
+            let calm = all.fresh.is_empty() && look.degraded.is_empty();
+            look.calm = Some(calm);
+            let believed = if calm {
                 let open: HashSet<u64> = all.sockets.iter().map(known::identity).collect();
                 Believed::new(known, |socket| open.contains(&known::identity(socket)))
             } else {
@@ -254,7 +293,6 @@ impl Look {
                 namespaces.add(process.netns, process.pid);
             }
             look.everything = due || table.is_none_or(|count| count <= SMALL_TABLE);
-            look.calm = look.everything || known.calm;
             if look.everything {
                 namespaces.add_all(&proc, &look.scan.pids);
             }
@@ -270,11 +308,17 @@ impl Look {
         look.carry(known, &held, &mut census);
         let Census { sockets, mut strays, strangers, listeners, total, .. } = census;
         (look.sockets, look.listeners, look.total) = (sockets, listeners, total);
+        look.has_strangers = !look.visited.connected.is_empty()
+            && look.visited.small.is_subset(&look.visited.connected)
+            && strangers.len() <= MOST_STRANGERS;
+        look.strangers = strangers;
         if look.everything {
-            look.strangers = strangers;
             strays.sort_unstable_by_key(|stray| (stray.inode, stray.cookie));
             strays.dedup();
-            look.attribute(&proc, known, strays, stop);
+            // Who may look into none of root's processes cannot tell who holds what.
+            if look.scan.unreadable == 0 || look.scan.unreadable < look.scan.root {
+                look.attribute(&proc, known, strays, stop);
+            }
         }
         look.sockets.sort_unstable_by_key(|socket| (socket.inode, socket.cookie));
         look.sockets.dedup();
@@ -298,7 +342,7 @@ impl Look {
 
     /// Takes these parts of these namespaces into the census.
     fn visit(&mut self, namespaces: &Namespaces, wanted: &[u64], parts: &[Part], census: &mut Census<'_>) {
-        let deadline = Instant::now() + DUMP;
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + DUMP);
         let mut faults = BTreeSet::new();
         let mut ways = BTreeSet::new();
         let mut seen = Vec::new();
@@ -308,11 +352,12 @@ impl Look {
             let mut whole = true;
             for &part in parts {
                 ways.insert(if part == Part::Connected { "dump" } else { "listeners" });
-                let mut each = |socket| census.add(socket);
-                if sock_diag::dump(part, netns, deadline, &mut each).is_err() {
+                let mark = census.mark();
+                if sock_diag::dump(part, netns, deadline, &mut |entry| census.add_entry(entry)).is_err() {
                     faults.insert("sock_diag");
                     ways.insert("proc_net");
-                    whole &= table(folder, part, netns, &mut each).is_ok();
+                    census.back_to(mark);
+                    whole &= table(folder, part, netns, &mut |socket| census.add(socket)).is_ok();
                 }
             }
             if small {
@@ -368,7 +413,8 @@ impl Look {
         }
         // Of most sockets the family alone says that they are none of ours, and
         // to ask a few for it costs less than a large table does.
-        if missing.len() <= FEW {
+        let large = tcp_sockets().is_none_or(|count| count > LARGE_TABLE.max(missing.len() as u64 * ASKING));
+        if large {
             self.set_apart(known, &mut missing);
         }
         if !missing.is_empty() && !self.everything {
@@ -379,7 +425,7 @@ impl Look {
             let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
             missing.retain(|inode, _| !found.contains(inode));
         }
-        if missing.len() > FEW {
+        if !large && !missing.is_empty() {
             self.set_apart(known, &mut missing);
         }
         if !missing.is_empty() && !self.everything {

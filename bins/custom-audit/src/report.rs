@@ -113,7 +113,7 @@ pub fn present_head<'a>(
 ) -> Head<'a> {
     let event = present_event(present.socket.kind(), context.full);
     let head = Head::new(context.timestamp, event, &process.name, context.process_key);
-    ends(head.of(process.pid, user), present.socket, news)
+    head.of(process.pid, user).between(ends(present.socket, news.interface))
 }
 
 /// How a socket is held.
@@ -134,7 +134,7 @@ pub fn held<'a>(present: &Present<'a>, process: &Process, holders: &'a [i32]) ->
 #[must_use]
 pub fn unheld_head<'a>(context: &Context<'a>, unheld: &Unheld, news: &News<'a>) -> Head<'a> {
     let head = Head::new(context.timestamp, "unattributed", "none", context.process_key);
-    ends(head, &unheld.socket, news)
+    head.between(ends(&unheld.socket, news.interface))
 }
 
 /// The first part of an event about a socket that is gone.
@@ -143,18 +143,20 @@ pub fn gone_head<'a>(context: &Context<'a>, gone: &Gone<'a>, news: &News<'a>, us
     let listener = gone.socket.kind() == Some(Kind::Listener);
     let event = if listener { "listen_closed" } else { "conn_closed" };
     let head = Head::new(context.timestamp, event, &gone.process.name, context.process_key);
-    ends(head.of(gone.process.pid, user), gone.socket, news)
+    head.of(gone.process.pid, user).between(ends(gone.socket, news.interface))
 }
 
-fn ends<'a>(head: Head<'a>, socket: &Socket, news: &News<'a>) -> Head<'a> {
+/// Both ends, as they are shown.
+#[must_use]
+pub fn ends<'a>(socket: &Socket, interface: &'a str) -> [End<'a>; 2] {
     match socket.protocol {
-        Protocol::Packet => head.between(End::Word(news.interface), End::Word("*")),
+        Protocol::Packet => [End::Word(interface), End::Word("*")],
         // The port of a raw socket is a protocol's number.
         Protocol::Raw => {
             let bare = |address: SocketAddr| End::Address(SocketAddr::new(address.ip(), 0));
-            head.between(bare(socket.local), bare(other_end(socket)))
+            [bare(socket.local), bare(other_end(socket))]
         }
-        _ => head.between(End::Address(socket.local), End::Address(other_end(socket))),
+        _ => [End::Address(socket.local), End::Address(other_end(socket))],
     }
 }
 

@@ -104,7 +104,10 @@ impl State {
             .open(dir.join("lock"))
             .map_err(io)?;
         match lock(own, FlockArg::LockExclusiveNonblock, patience) {
-            Ok(own) => Ok(State { dir, held: Some(own) }),
+            Ok(own) => {
+                remove_leftovers(&dir);
+                Ok(State { dir, held: Some(own) })
+            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(StateError::Busy),
             Err(error) => Err(io(error)),
         }
@@ -149,7 +152,10 @@ impl State {
         if !ours || metadata.mode() & 0o022 != 0 {
             return Ok(self.set_aside("somebody else may have written it"));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0));
+        if metadata.len() > LARGEST {
+            return Ok(self.set_aside("too large"));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
         match decode(&bytes) {
             Ok(known) => Ok(Contents::Good(Box::new(known))),
@@ -160,6 +166,7 @@ impl State {
     fn set_aside(&self, reason: &'static str) -> Contents {
         let (path, bad) = (self.path(), self.dir.join("state.bad"));
         if self.held.is_some() {
+            let _ = std::fs::remove_file(&bad);
             let _ = std::fs::rename(&path, &bad);
         }
         Contents::Bad(reason, bad)
@@ -174,6 +181,18 @@ impl State {
         encode(known)
             .and_then(|bytes| replace(&path, &bytes, 0o600, Durability::Synced))
             .map_err(|error| StateError::Io { path, error })
+    }
+}
+
+/// What a run left that was killed while it wrote.
+fn remove_leftovers(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(b"state.") && name.ends_with(b".tmp") {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::detail::{Brief, Details};
 use crate::event::{self, Line};
 use crate::host::{self, Names};
 use crate::known::{
-    Holding, Known, KnownProcess, Lost, MOST_EXECUTABLES, MOST_REMOTES, MOST_SOCKETS, MOST_STRANGERS,
+    Holding, Known, KnownProcess, Lost, MOST_EXECUTABLES, MOST_LOST, MOST_REMOTES, MOST_SOCKETS,
 };
 use crate::look::Look;
 use crate::order::{self, Class};
@@ -118,8 +118,9 @@ impl<'a> Teller<'a> {
             let holding = &mut changes.present[at].holding;
             (holding.said, holding.quiet) = (true, true);
         }
+        self.suppress_unheld(&mut changes, &listeners);
         let scene = Scene { known: &known, look, changes: &changes, listeners: &listeners };
-        let findings = self.findings(&scene, now);
+        let findings = self.findings(&scene);
         let said = self.say(&scene, &findings, lines);
         self.counts.deferred = findings.len() - said.len();
         for subject in &said {
@@ -131,6 +132,7 @@ impl<'a> Teller<'a> {
         }
         let still: Vec<Lost> = (0..changes.gone.len())
             .filter(|&at| !changes.gone[at].holding.quiet && !said.contains(&Subject::Gone(at)))
+            .take(MOST_LOST)
             .map(|at| {
                 let gone = &changes.gone[at];
                 Lost { socket: gone.socket.clone(), process: gone.process.clone(), holding: gone.holding }
@@ -149,12 +151,20 @@ impl<'a> Teller<'a> {
         let processes = self.known_processes(&known, look);
         let holdings = present.iter().map(|present| present.holding).collect::<Vec<Holding>>();
         drop(present);
+        // Where new sockets are common, they are expected ever more rarely not to be.
+        let (surprises, wait) = match look.calm {
+            Some(true) => (0, 0),
+            Some(false) => (known.surprises.saturating_add(1), 1 << known.surprises.min(6)),
+            None => (known.surprises, known.wait.saturating_sub(1)),
+        };
         let mut next = Known {
             boot: known.boot,
             run: self.context.run,
             full_look: if look.everything && !look.scan.believed { now } else { known.full_look },
-            strangers: if look.everything { sorted(look.strangers.clone()) } else { known.strangers },
-            calm: look.calm && self.counts.deferred == 0 && look.strangers.len() <= MOST_STRANGERS,
+            strangers: if look.has_strangers { sorted(look.strangers.clone()) } else { known.strangers },
+            calm: wait == 0 && self.counts.deferred == 0,
+            surprises,
+            wait,
             processes,
             holdings,
             unheld,
@@ -210,7 +220,7 @@ impl<'a> Teller<'a> {
                 exe,
                 sha256: if pinned { self.details.sha256(process) } else { None },
                 remote: (!socket.remote.ip().is_unspecified()).then_some(socket.remote.ip()),
-                port: service.port(),
+                port: direction.is_some().then_some(service.port()),
                 unit: brief.map_or("", |brief| brief.unit.as_str()),
                 direction,
                 in_container: brief.is_some_and(|brief| brief.container.is_some()),
@@ -224,12 +234,34 @@ impl<'a> Teller<'a> {
         quiet
     }
 
+    /// What nobody holds and needs not be said: only its ends can tell.
+    fn suppress_unheld(&mut self, changes: &mut Changes<'_>, listeners: &Listeners) {
+        for unheld in changes.unheld.iter_mut().filter(|unheld| !unheld.holding.said) {
+            let socket = &unheld.socket;
+            let direction = listeners.direction(socket);
+            let service = if direction == Some(Direction::Outbound) { socket.remote } else { socket.local };
+            let facts = Facts {
+                exe: "",
+                sha256: None,
+                remote: (!socket.remote.ip().is_unspecified()).then_some(socket.remote.ip()),
+                port: direction.is_some().then_some(service.port()),
+                unit: "",
+                direction,
+                in_container: false,
+                suspicious: false,
+            };
+            if self.settings.allow.iter().any(|allow| allow.takes(&facts)) {
+                (unheld.holding.said, unheld.holding.quiet) = (true, true);
+                self.counts.suppressed += 1;
+            }
+        }
+    }
+
     /// What would be said if there were room for all.
-    fn findings(&mut self, scene: &Scene<'_>, now: u64) -> Vec<(Subject, Class)> {
+    fn findings(&mut self, scene: &Scene<'_>) -> Vec<(Subject, Class)> {
         let mut findings = Vec::new();
         let changes = scene.changes;
-        let is_first = |holding: &Holding| holding.first_run == self.context.run && holding.first_seen == now;
-        self.counts.new += changes.present.iter().filter(|present| is_first(&present.holding)).count();
+        self.counts.new += changes.new;
         for (at, present) in changes.present.iter().enumerate().filter(|(_, present)| !present.holding.said) {
             let process = &scene.look.scan.processes[present.holding.process as usize];
             let brief = self.details.brief(present.holding.process, process);

@@ -65,12 +65,86 @@ impl Part {
     }
 }
 
+/// One socket as the kernel sent it. Of most of them only who made it and its
+/// number are of interest.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    message: &'a [u8; MESSAGE],
+    part: Part,
+    netns: u64,
+}
+
+impl<'a> Entry<'a> {
+    fn new(message: &'a [u8], part: Part, netns: u64) -> Option<Entry<'a>> {
+        Some(Entry { message: message.first_chunk()?, part, netns })
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        self.message[at..at + 4].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    /// The inode of its file.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        u64::from(self.word(68))
+    }
+
+    /// Its cookie.
+    #[must_use]
+    pub fn cookie(&self) -> u64 {
+        u64::from(self.word(44)) | u64::from(self.word(48)) << 32
+    }
+
+    /// Who made it.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.word(64)
+    }
+
+    /// True of one that nobody else can be the other end of: what listens.
+    #[must_use]
+    pub fn may_listen(&self) -> bool {
+        self.part != Part::Connected
+    }
+
+    /// All of it; `None` of a family that we do not know.
+    #[must_use]
+    pub fn socket(&self) -> Option<Socket> {
+        let state = self.message[1];
+        let remote = self.address(6, 24)?;
+        Some(Socket {
+            protocol: if self.part == Part::Udp { Protocol::Udp } else { Protocol::Tcp },
+            ipv6: self.message[0] == AF_INET6,
+            state,
+            local: self.address(4, 8)?,
+            remote: if remote.port() == 0 && remote.ip().is_unspecified() { nowhere() } else { remote },
+            interface: 0,
+            uid: self.uid(),
+            inode: self.inode(),
+            cookie: self.cookie(),
+            netns: self.netns,
+        })
+    }
+
+    fn address(&self, port: usize, ip: usize) -> Option<SocketAddr> {
+        let port = u16::from_be_bytes([self.message[port], self.message[port + 1]]);
+        let bytes: &[u8; 16] = self.message[ip..ip + 16].first_chunk()?;
+        let ip = match self.message[0] {
+            AF_INET => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            AF_INET6 => IpAddr::from(Ipv6Addr::from(*bytes)),
+            _ => return None,
+        };
+        Some(canonical(SocketAddr::new(ip, port)))
+    }
+}
+
 /// Hands each socket of this part to `each`: those of the network namespace
 /// that this thread is in.
 ///
 /// # Errors
 /// When the kernel has no sock_diag, broke off, or the deadline has passed.
-pub fn dump(part: Part, netns: u64, deadline: Instant, each: &mut dyn FnMut(Socket)) -> io::Result<()> {
+/// What was handed over before that is not all.
+pub fn dump(part: Part, netns: u64, deadline: Instant, each: &mut dyn FnMut(Entry<'_>)) -> io::Result<()> {
     if part == Part::Connected {
         let mut request = [0; OLDER_REQUEST];
         request[0] = AF_INET;
@@ -96,15 +170,15 @@ fn ask(
     part: Part,
     netns: u64,
     deadline: Instant,
-    each: &mut dyn FnMut(Socket),
+    each: &mut dyn FnMut(Entry<'_>),
 ) -> Result<(), Refusal> {
     let opened = netlink::Socket::open(SockProtocol::NetlinkSockDiag, deadline);
     let mut socket = opened.map_err(|error| Refusal { message: 0, error })?;
     let mut messages = Messages::new();
     messages.begin(kind, DUMP, request).finish();
     let told = socket.talk(&mut messages, 1, &mut |reply| {
-        if let Some(socket) = parse(reply.payload, part, netns) {
-            each(socket);
+        if let Some(entry) = Entry::new(reply.payload, part, netns) {
+            each(entry);
         }
     });
     match told {
@@ -112,35 +186,6 @@ fn ask(
         Err(refusal) if refusal.is_interrupted() => Ok(()),
         told => told,
     }
-}
-
-fn parse(message: &[u8], part: Part, netns: u64) -> Option<Socket> {
-    let message: &[u8; MESSAGE] = message.first_chunk()?;
-    let word = |at: usize| message[at..at + 4].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-    let address = |port: usize, ip: usize| {
-        let port = u16::from_be_bytes([message[port], message[port + 1]]);
-        let bytes: &[u8; 16] = message[ip..ip + 16].first_chunk()?;
-        let ip = match message[0] {
-            AF_INET => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            AF_INET6 => IpAddr::from(Ipv6Addr::from(*bytes)),
-            _ => return None,
-        };
-        Some(canonical(SocketAddr::new(ip, port)))
-    };
-    let state = message[1];
-    let remote = address(6, 24)?;
-    Some(Socket {
-        protocol: if part == Part::Udp { Protocol::Udp } else { Protocol::Tcp },
-        ipv6: message[0] == AF_INET6,
-        state,
-        local: address(4, 8)?,
-        remote: if remote.port() == 0 && remote.ip().is_unspecified() { nowhere() } else { remote },
-        interface: 0,
-        uid: word(64),
-        inode: u64::from(word(68)),
-        cookie: u64::from(word(44)) | u64::from(word(48)) << 32,
-        netns,
-    })
 }
 
 #[cfg(test)]
@@ -153,7 +198,10 @@ mod tests {
 
     fn found(part: Part) -> Vec<Socket> {
         let mut sockets = Vec::new();
-        dump(part, 0, Instant::now() + Duration::from_secs(10), &mut |socket| sockets.push(socket)).unwrap();
+        dump(part, 0, Instant::now() + Duration::from_secs(10), &mut |entry| {
+            sockets.extend(entry.socket());
+        })
+        .unwrap();
         sockets
     }
 
@@ -193,8 +241,9 @@ mod tests {
     #[test]
     fn a_message_that_is_too_short_is_none() {
         for length in 0..MESSAGE {
-            assert!(parse(&vec![2; length], Part::Udp, 0).is_none());
+            assert!(Entry::new(&vec![2; length], Part::Udp, 0).is_none());
         }
-        assert!(parse(&[7; MESSAGE], Part::Udp, 0).is_none(), "of no family that we know");
+        let unknown = [7; MESSAGE];
+        assert!(Entry::new(&unknown, Part::Udp, 0).unwrap().socket().is_none(), "of no family that we know");
     }
 }

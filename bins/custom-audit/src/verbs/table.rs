@@ -6,7 +6,7 @@ use comfy_table::{Attribute, Cell, Color, Table};
 use common::text::printable;
 
 use crate::call::{Call, Stop};
-use crate::change::{self, Listeners, Present};
+use crate::change::{self, Listeners};
 use crate::detail::exe::Hashes;
 use crate::detail::{Brief, Details};
 use crate::host::{self, Names};
@@ -14,7 +14,7 @@ use crate::known::Known;
 use crate::look::{Look, Want, namespace};
 use crate::order::Class;
 use crate::report;
-use crate::socket::{Direction, Endpoint, Protocol};
+use crate::socket::{Direction, Protocol, Socket};
 
 use super::{DONE, FAILED, say, warn};
 
@@ -39,7 +39,7 @@ pub fn table(call: &Call) -> u8 {
             return FAILED;
         }
     };
-    let Ok(mut details) = Details::new(Hashes::new(Vec::new(), settings.hash, 0)) else {
+    let Ok(mut details) = Details::new(Hashes::new(Vec::new(), settings.hash, 0), 0) else {
         warn("/proc cannot be read");
         return FAILED;
     };
@@ -52,15 +52,16 @@ pub fn table(call: &Call) -> u8 {
         let process = &look.scan.processes[present.holding.process as usize];
         let brief = details.brief(present.holding.process, process);
         let class = report::class(present, process, brief.as_deref(), true);
+        let [local, remote] = ends(present.socket);
         let texts = [
             process.name.clone(),
             process.pid.to_string(),
             names.user(process.euid).to_owned(),
             present.socket.protocol.name().to_owned(),
-            present.socket.state_name().to_owned(),
+            state(present.socket),
             listeners.direction(present.socket).map_or("", Direction::name).to_owned(),
-            local(present),
-            remote(present),
+            local,
+            remote,
             executable(brief.as_deref(), report::is_stdio(present.fds)),
         ];
         rows.push((class, process.name.clone(), process.pid, texts));
@@ -70,9 +71,8 @@ pub fn table(call: &Call) -> u8 {
         let mut texts = [const { String::new() }; HEADER.len()];
         texts[0] = "(nobody)".to_owned();
         texts[3] = socket.protocol.name().to_owned();
-        texts[4] = socket.state_name().to_owned();
-        texts[6] = Endpoint(socket.local).to_string();
-        texts[7] = Endpoint(socket.remote).to_string();
+        texts[4] = state(socket);
+        [texts[6], texts[7]] = ends(socket);
         rows.push((Class::Unattributed, String::new(), 0, texts));
     }
     rows.sort_by(|one, other| (one.0, &one.1, one.2).cmp(&(other.0, &other.1, other.2)));
@@ -107,19 +107,16 @@ fn coloured(cell: Cell, class: Class, colourful: bool) -> Cell {
     }
 }
 
-fn local(present: &Present<'_>) -> String {
-    let socket = present.socket;
-    match socket.protocol {
+fn ends(socket: &Socket) -> [String; 2] {
+    let interface = match socket.protocol {
         Protocol::Packet => host::interface(socket.interface, Some(socket.netns) == namespace::own()),
-        _ => Endpoint(socket.local).to_string(),
-    }
+        _ => String::new(),
+    };
+    report::ends(socket, &interface).map(|end| end.to_string())
 }
 
-fn remote(present: &Present<'_>) -> String {
-    match present.socket.protocol {
-        Protocol::Packet => "*".to_owned(),
-        _ => Endpoint(present.socket.remote).to_string(),
-    }
+fn state(socket: &Socket) -> String {
+    if socket.protocol == Protocol::Packet { String::new() } else { socket.state_name().to_owned() }
 }
 
 fn executable(brief: Option<&Brief>, stdio: bool) -> String {
