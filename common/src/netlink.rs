@@ -6,10 +6,11 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc::{Ioctl, ioctl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
@@ -395,11 +396,25 @@ impl From<Refusal> for io::Error {
     }
 }
 
+/// The network namespace of a socket, which need not be that of its process.
+///
+/// # Errors
+/// `EPERM` without `CAP_NET_ADMIN` in it; `ENOTTY` of what is no socket.
+#[expect(unsafe_code, reason = "the kernel answers this question in no other way")]
+pub fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// `include/uapi/linux/sockios.h`
+    const SIOCGSKNS: Ioctl = 0x894c;
+    // SAFETY: it takes no argument, so no memory is touched.
+    let fd = Errno::result(unsafe { ioctl(socket.as_raw_fd(), SIOCGSKNS) })?;
+    // SAFETY: a new descriptor, which the kernel gave to nobody but us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Waits until the descriptor is ready.
 ///
 /// # Errors
 /// `TimedOut` at the deadline.
-pub fn wait(fd: std::os::fd::BorrowedFd<'_>, event: PollFlags, deadline: Instant) -> io::Result<()> {
+pub fn wait(fd: BorrowedFd<'_>, event: PollFlags, deadline: Instant) -> io::Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

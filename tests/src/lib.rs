@@ -8,12 +8,15 @@
 //! * [`network`] and [`traffic`]: attackers, routers and servers in network
 //!   namespaces of their own, and real packets between them;
 //! * [`kernel`]: what nftables, ipset and iptables have, asked of the kernel;
+//! * [`mod@wodle`]: a fake modulesd that runs a command wodle, and
+//!   [`mod@event`]: the schema that every line of it is held against;
 //! * [`program`]: the program under test.
 //!
 //! Tests assert on the kernel and on packets, never on a program's own word.
 //! Namespaces have no name: they vanish with the process that made them, also
 //! when it is killed, so a test run leaves nothing behind.
 
+pub mod event;
 pub mod execd;
 pub mod kernel;
 pub mod line;
@@ -22,6 +25,7 @@ pub mod program;
 pub mod record;
 pub mod traffic;
 pub mod wazuh;
+pub mod wodle;
 
 mod watchdog;
 

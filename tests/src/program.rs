@@ -24,6 +24,20 @@ pub fn custom_block() -> &'static Path {
     })
 }
 
+/// `custom-audit`: the file that `CUSTOM_AUDIT_BIN` names, else what
+/// `packaging/build` makes of the sources.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn custom_audit() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| match std::env::var_os("CUSTOM_AUDIT_BIN") {
+        Some(path) => std::fs::canonicalize(&path).expect("CUSTOM_AUDIT_BIN names a file"),
+        None => build("custom-audit"),
+    })
+}
+
 fn build(program: &str) -> PathBuf {
     let script = source_tree().join("packaging/build");
     let output = Command::new("sh").arg(script).arg(program).stderr(Stdio::inherit()).output();

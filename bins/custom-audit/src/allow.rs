@@ -72,6 +72,9 @@ impl Allow {
         if self.exe.is_none() && self.remotes.is_empty() && self.ports.is_empty() && self.units.is_empty() {
             return Err("an entry needs at least one of exe, remotes, ports and units");
         }
+        if self.units.iter().any(String::is_empty) {
+            return Err("a unit must have a name");
+        }
         if self.exe.as_ref().is_some_and(|exe| !Path::new(exe).is_absolute()) {
             return Err("exe must be an absolute path");
         }
@@ -224,7 +227,13 @@ mod tests {
 
     #[test]
     fn an_entry_must_say_something() {
-        for text in ["", "direction = \"inbound\"\n", "exe = \"sshd\"\n", "even_suspicious = true\n"] {
+        for text in [
+            "",
+            "direction = \"inbound\"\n",
+            "exe = \"sshd\"\n",
+            "even_suspicious = true\n",
+            "units = [\"\"]\n",
+        ] {
             assert!(toml::<Allow>(text).check().is_err(), "{text}");
         }
     }

@@ -13,7 +13,7 @@ use crate::detail::exe::Hashes;
 use crate::event::{Fault, Head, Summary, Text};
 use crate::host::{self, Host, Names};
 use crate::known::Known;
-use crate::look::{Look, Want, namespace};
+use crate::look::{Look, Want};
 use crate::output::Output;
 use crate::report::Context;
 use crate::state::{Contents, State, StateError};
@@ -60,7 +60,6 @@ pub fn audit(call: &Call) -> u8 {
             process_key: settings.process_key,
             geo_peer: settings.geo_peer,
             host_netns: host::network_namespace(),
-            own_netns: namespace::own().unwrap_or(0),
         };
         let hashes = Hashes::new(known.hashes.clone(), settings.hash, context.run);
         let details =

@@ -1,20 +1,23 @@
 //! How this run was called, and what it works with.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use common::config::ConfigError;
 use common::places::Places;
 use common::wazuh::paths::Installation;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::config::{self, Settings};
 
 /// After being told to stop, so long a reader is waited for.
 const GRACE: Duration = Duration::from_secs(1);
+/// And after that, so long for the state to be saved.
+const LAST: Duration = Duration::from_secs(2);
+/// The stack of the thread that waits for signals, in bytes.
+const STACK: usize = 64 * 1024;
 /// A reader who reads nothing for so long has hung.
 const READER: Duration = Duration::from_secs(60);
 
@@ -84,44 +87,51 @@ impl Call {
 /// Being told to stop. The signals that do so only tell: a line that is being
 /// written is written to its end, and the state is saved.
 #[derive(Debug)]
-pub struct Stop {
-    signals: Option<SignalFd>,
-    told: Cell<Option<Instant>>,
-}
+pub struct Stop(Arc<OnceLock<Instant>>);
 
 impl Stop {
-    /// From now on SIGTERM, SIGINT, SIGHUP and SIGPIPE end nothing by
-    /// themselves, in this thread and those that it starts.
+    /// From now on SIGTERM, SIGINT and SIGHUP end nothing at once, in this
+    /// thread and those that it starts.
     #[must_use]
     pub fn new() -> Stop {
-        let mut all: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
-        let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok();
-        // Without a descriptor to hear them by, they end us as they always do.
-        if signals.is_none() {
-            all = SigSet::empty();
+        let told = Arc::new(OnceLock::new());
+        let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        if signals.thread_block().is_err() {
+            return Stop(told);
         }
-        all.add(Signal::SIGPIPE);
-        let blocked = all.thread_block().is_ok();
-        Stop { signals: signals.filter(|_| blocked), told: Cell::new(None) }
+        let tell = Arc::clone(&told);
+        let waiting = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            if signals.wait().is_ok() {
+                let _ = tell.set(Instant::now());
+                // Somebody made a file system that never answers, and we
+                // asked it. Wazuh would wait for us for ever.
+                std::thread::sleep(GRACE + LAST);
+                leave();
+            }
+        });
+        if waiting.is_err() {
+            // Nobody hears them: they end us as they always do.
+            let _ = signals.thread_unblock();
+        }
+        Stop(told)
     }
 
     /// True when told to stop.
+    #[must_use]
     pub fn is_told(&self) -> bool {
-        if self.told.get().is_none()
-            && self.signals.as_ref().is_some_and(|signals| signals.read_signal().is_ok_and(|it| it.is_some()))
-        {
-            self.told.set(Some(Instant::now()));
-        }
-        self.told.get().is_some()
+        self.0.get().is_some()
     }
 
     /// Until when a reader is waited for, asked at this moment.
+    #[must_use]
     pub fn deadline(&self) -> Instant {
-        match (self.is_told(), self.told.get()) {
-            (true, Some(told)) => told + GRACE,
-            _ => Instant::now() + READER,
-        }
+        self.0.get().map_or_else(|| Instant::now() + READER, |&told| told + GRACE)
     }
+}
+
+#[expect(clippy::exit, reason = "nothing else ends a thread that waits in the kernel")]
+fn leave() -> ! {
+    std::process::exit(0)
 }
 
 impl Default for Stop {

@@ -63,7 +63,13 @@ pub fn compare<'a>(known: &'a Known, look: &'a Look, run: u32, now: u64) -> Chan
                 known.holdings[at]
             });
             changes.new += usize::from(old.is_none());
-            let holding = Holding { socket: at, process: held.process, ..remembered };
+            let mut holding = Holding { socket: at, process: held.process, ..remembered };
+            // Who makes standard input or output of what was known is news.
+            let stdio = fds.iter().any(|held| held.fd <= 2);
+            if stdio && !holding.stdio {
+                (holding.said, holding.quiet) = (false, false);
+            }
+            holding.stdio |= stdio;
             changes.present.push(Present { socket, fds, holding });
         }
     }
@@ -124,7 +130,7 @@ impl Listeners {
     #[must_use]
     pub fn new(look: &Look, known: &Known, ephemeral: RangeInclusive<u16>) -> Listeners {
         let before = known.sockets.iter().filter(|socket| socket.kind() == Some(Kind::Listener));
-        let before = before.map(|socket| (socket.netns, socket.protocol, socket.local.port()));
+        let before = before.map(|socket| (socket.netns, socket.protocol.ports(), socket.local.port()));
         Listeners { places: look.listeners.iter().copied().chain(before).collect(), ephemeral }
     }
 
@@ -138,7 +144,7 @@ impl Listeners {
             Kind::Listener => Some(Direction::Listen),
             Kind::Connection => {
                 let (local, remote) = (socket.local.port(), socket.remote.port());
-                let known = self.places.contains(&(socket.netns, socket.protocol, local));
+                let known = self.places.contains(&(socket.netns, socket.protocol.ports(), local));
                 let by_ports = !self.ephemeral.contains(&local) && self.ephemeral.contains(&remote);
                 Some(if known || by_ports { Direction::Inbound } else { Direction::Outbound })
             }

@@ -101,24 +101,6 @@ fn users() -> HashMap<u32, String> {
     text.split(|&byte| byte == b'\n').rev().filter_map(line).collect()
 }
 
-/// The name of an interface of our own network namespace; `*` of all.
-#[must_use]
-pub fn interface(index: u32, here: bool) -> String {
-    if index == 0 {
-        return "*".to_owned();
-    }
-    let found = here.then(|| {
-        let folders = std::fs::read_dir("/sys/class/net").ok()?;
-        let is_it = |entry: &std::fs::DirEntry| {
-            let text = std::fs::read_to_string(entry.path().join("ifindex"));
-            text.is_ok_and(|text| text.trim().parse() == Ok(index))
-        };
-        let found = folders.flatten().find(is_it)?;
-        Some(legible(found.file_name().as_encoded_bytes(), 64))
-    });
-    found.flatten().unwrap_or_else(|| format!("if{index}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,13 +110,6 @@ mod tests {
         let mut names = Names::default();
         assert_eq!(names.user(0), "root");
         assert_eq!(names.user(4_000_000_000), "4000000000");
-    }
-
-    #[test]
-    fn interfaces_have_names() {
-        assert_eq!(interface(0, true), "*");
-        assert_eq!(interface(1, true), "lo");
-        assert_eq!(interface(1, false), "if1");
     }
 
     #[test]

@@ -98,8 +98,10 @@ pub const KEYS: &[Key] = &[
         SOCKETS,
         "what is spoken",
         &[
-            ("tcp", "TCP, MPTCP included"),
+            ("tcp", "TCP, the connections of MPTCP included"),
+            ("mptcp", "a listener for several TCP connections as one"),
             ("udp", "UDP"),
+            ("udplite", "UDP with part of a checksum"),
             ("raw", "any protocol of IP"),
             ("packet", "frames of an interface"),
         ],
@@ -277,7 +279,7 @@ pub const KEYS: &[Key] = &[
     choice(
         "baseline",
         "summary; events about a socket, without --full",
-        "whether nothing was known before this run, so that everything is new",
+        "whether it was there in the first run of all, when everything was new; in the summary, whether this was that run",
         FLAG,
     ),
     key(

@@ -98,6 +98,8 @@ pub struct Holding {
     pub quiet: bool,
     /// True of a connection that came from outside.
     pub inbound: bool,
+    /// True of one that was standard input, output or error.
+    pub stdio: bool,
 }
 
 /// A socket of root that no process holds.

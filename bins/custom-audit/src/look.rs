@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use crate::known::{self, Elsewhere, Known, MOST_STRANGERS};
 use crate::socket::{Kind, Protocol, Socket};
 
+mod attribute;
+mod census;
 pub mod descriptor;
 pub mod mount;
 pub mod namespace;
@@ -29,9 +31,10 @@ pub mod process;
 pub mod sock_diag;
 pub mod taken;
 
-use descriptor::{Believed, Buffer, Scan, Trust};
+use census::{Census, Sorter};
+use descriptor::{Believed, Scan, Trust};
 use namespace::Namespaces;
-use process::{Proc, Reason};
+use process::Proc;
 use sock_diag::Part;
 use taken::Taken;
 
@@ -44,8 +47,6 @@ const LARGE_TABLE: u64 = 4096;
 const ASKING: u64 = 5;
 /// How many sockets that no table has are asked one by one.
 const MOST_TAKEN: usize = 4096;
-/// How long holders are looked for of sockets that nobody of root has.
-const RESCAN: Duration = Duration::from_millis(500);
 /// Until then the kernel's tables are read by sock_diag.
 const DUMP: Duration = Duration::from_secs(20);
 
@@ -69,6 +70,8 @@ pub struct Look {
     pub sockets: Vec<Socket>,
     /// Sockets of root that no process holds.
     pub unattributed: Vec<Socket>,
+    /// Names of interfaces that packet sockets are bound to, by namespace and index.
+    pub interfaces: HashMap<(u64, u32), String>,
     /// Where somebody takes connections: namespace, protocol, port.
     pub listeners: HashSet<(u64, Protocol, u16)>,
     /// Inodes of sockets that are none of ours.
@@ -106,127 +109,6 @@ pub struct Visited {
     pub small: HashSet<u64>,
     /// TCP connections.
     pub connected: HashSet<u64>,
-}
-
-/// Sockets as the kernel shows them, sorted into what is of interest.
-struct Census<'a> {
-    sorter: Sorter<'a>,
-    /// Held by processes of root, as far as is known.
-    sockets: Vec<Socket>,
-    /// Made by root, and held by nobody so far.
-    strays: Vec<Socket>,
-    /// New, when it is not known yet who holds what.
-    fresh: Vec<Socket>,
-    /// All others.
-    strangers: Vec<u64>,
-    listeners: HashSet<(u64, Protocol, u16)>,
-    total: u32,
-}
-
-/// By what sockets are sorted.
-#[derive(Clone, Copy)]
-enum Sorter<'a> {
-    /// Who holds what now.
-    Held(&'a HashSet<u64>),
-    /// Who held what last time.
-    Known(&'a Known),
-}
-
-impl<'a> Census<'a> {
-    fn new(sorter: Sorter<'a>) -> Census<'a> {
-        Census {
-            sorter,
-            sockets: Vec::new(),
-            strays: Vec::new(),
-            fresh: Vec::new(),
-            strangers: Vec::new(),
-            listeners: HashSet::new(),
-            total: 0,
-        }
-    }
-
-    fn add(&mut self, socket: Socket) {
-        self.total = self.total.saturating_add(1);
-        if socket.kind() == Some(Kind::Listener) {
-            self.listeners.insert((socket.netns, socket.protocol, socket.local.port()));
-        }
-        self.sort(socket);
-    }
-
-    /// As [`Census::add`], without making more of a stranger than is needed.
-    fn add_entry(&mut self, entry: sock_diag::Entry<'_>) {
-        if let Sorter::Held(held) = self.sorter
-            && entry.uid() != 0
-            && !entry.may_listen()
-            && !held.contains(&entry.inode())
-        {
-            self.total = self.total.saturating_add(1);
-            self.strange(entry.cookie());
-        } else if let Some(socket) = entry.socket() {
-            self.add(socket);
-        }
-    }
-
-    fn strange(&mut self, identity: u64) {
-        if self.strangers.len() <= MOST_STRANGERS {
-            self.strangers.push(identity);
-        }
-    }
-
-    /// How far it has come, to come back to.
-    fn mark(&self) -> [usize; 5] {
-        [self.sockets.len(), self.strays.len(), self.fresh.len(), self.strangers.len(), self.total as usize]
-    }
-
-    /// Forgets what came after a mark: it was not all.
-    fn back_to(&mut self, [sockets, strays, fresh, strangers, total]: [usize; 5]) {
-        self.sockets.truncate(sockets);
-        self.strays.truncate(strays);
-        self.fresh.truncate(fresh);
-        self.strangers.truncate(strangers);
-        self.total = u32::try_from(total).unwrap_or(u32::MAX);
-    }
-
-    fn sort(&mut self, socket: Socket) {
-        let is_held = match self.sorter {
-            Sorter::Held(held) => held.contains(&socket.inode),
-            Sorter::Known(known) => {
-                let before = of_inode(&known.sockets, socket.inode);
-                if before.is_empty() && socket.inode != 0 && !known.is_stranger(&socket)
-                    || !before.is_empty() && !before.iter().any(|before| before.is_same(&socket))
-                {
-                    return self.fresh.push(socket);
-                }
-                !before.is_empty()
-            }
-        };
-        if is_held {
-            self.sockets.push(socket);
-        } else {
-            self.strange(known::identity(&socket));
-            if socket.uid == 0 && socket.inode != 0 && socket.kind().is_some() {
-                self.strays.push(socket);
-            }
-        }
-    }
-
-    /// Sorts anew, now that it is known who holds what.
-    fn resort<'b>(self, held: &'b HashSet<u64>) -> Census<'b> {
-        let mut census = Census {
-            listeners: self.listeners,
-            total: self.total,
-            strangers: self.strangers,
-            strays: self.strays,
-            ..Census::new(Sorter::Held(held))
-        };
-        self.sockets.into_iter().chain(self.fresh).for_each(|socket| census.sort(socket));
-        // What was nobody's may be somebody's by now.
-        let (held_now, strays) = census.strays.into_iter().partition(|stray| held.contains(&stray.inode));
-        census.strays = strays;
-        let held_now: Vec<Socket> = held_now;
-        census.sockets.extend(held_now);
-        census
-    }
 }
 
 impl Look {
@@ -306,7 +188,8 @@ impl Look {
         look.note_limits();
         look.find_the_rest(&proc, known, &mut namespaces, &mut census);
         look.carry(known, &held, &mut census);
-        let Census { sockets, mut strays, strangers, listeners, total, .. } = census;
+        let Census { sockets, mut strays, strangers, listeners, interfaces, total, .. } = census;
+        look.interfaces = interfaces;
         (look.sockets, look.listeners, look.total) = (sockets, listeners, total);
         look.has_strangers = !look.visited.connected.is_empty()
             && look.visited.small.is_subset(&look.visited.connected)
@@ -317,7 +200,7 @@ impl Look {
             strays.dedup();
             // Who may look into none of root's processes cannot tell who holds what.
             if look.scan.unreadable == 0 || look.scan.unreadable < look.scan.root {
-                look.attribute(&proc, known, strays, stop);
+                look.attribute(&proc, known, &namespaces, strays, stop);
             }
         }
         look.sockets.sort_unstable_by_key(|socket| (socket.inode, socket.cookie));
@@ -363,6 +246,7 @@ impl Look {
             if small {
                 whole &= proc_net::datagram(folder, true, netns, &mut |socket| census.add(socket)).is_ok();
                 whole &= proc_net::packet(folder, netns, &mut |socket| census.add(socket)).is_ok();
+                census.name_interfaces(netns);
             }
             seen.push((netns, whole));
         });
@@ -444,6 +328,10 @@ impl Look {
             match taken::take(self.scan.processes[process as usize].pid, fd, inode) {
                 Taken::Socket(socket) => {
                     self.strategy.insert("taken");
+                    if socket.kind() == Some(Kind::Listener) {
+                        let place = (socket.netns, socket.protocol.ports(), socket.local.port());
+                        census.listeners.insert(place);
+                    }
                     census.sockets.push(*socket);
                 }
                 Taken::Other => self.others.push(inode),
@@ -503,89 +391,6 @@ impl Look {
                 })
                 .cloned(),
         );
-    }
-
-    /// Looks for the holders of root's sockets that no process of root held.
-    /// Many come into being while we look; others belong to a service that
-    /// was root when it made them.
-    fn attribute(&mut self, proc: &Proc, known: &Known, strays: Vec<Socket>, stop: &dyn Fn() -> bool) {
-        let mut strays: HashMap<u64, Vec<Socket>> =
-            strays.into_iter().fold(HashMap::new(), |mut all, stray| {
-                all.entry(stray.inode).or_default().push(stray);
-                all
-            });
-        for elsewhere in &known.elsewhere {
-            let link = std::fs::read_link(format!("/proc/{}/fd/{}", elsewhere.pid, elsewhere.fd));
-            let expected = format!("socket:[{}]", elsewhere.inode);
-            if link.is_ok_and(|link| link == Path::new(&expected))
-                && strays.remove(&elsewhere.inode).is_some()
-            {
-                self.elsewhere.push(*elsewhere);
-            }
-        }
-        // What nobody held last time is not looked for again.
-        let mut wanted: HashSet<u64> = strays
-            .iter()
-            .filter(|(_, sockets)| !sockets.iter().all(|socket| known.unheld(socket).is_some()))
-            .map(|(&inode, _)| inode)
-            .collect();
-        if !wanted.is_empty() && !self.rescan(proc, &mut wanted, stop) {
-            self.degraded.insert("rescan");
-            strays.retain(|inode, _| !wanted.contains(inode));
-        }
-        let held: HashSet<u64> = self.scan.held.iter().map(|held| held.inode).collect();
-        let elsewhere: HashSet<u64> = self.elsewhere.iter().map(|elsewhere| elsewhere.inode).collect();
-        for (inode, sockets) in strays {
-            if held.contains(&inode) {
-                self.sockets.extend(sockets);
-            } else if !elsewhere.contains(&inode) {
-                self.unattributed.extend(sockets);
-            }
-        }
-        self.unattributed.sort_unstable_by_key(|socket| (socket.inode, socket.cookie));
-    }
-
-    /// Looks into all processes, root or not, until each of these inodes has a
-    /// holder. False when there was no time to look everywhere.
-    fn rescan(&mut self, proc: &Proc, wanted: &mut HashSet<u64>, stop: &dyn Fn() -> bool) -> bool {
-        let end = Instant::now() + RESCAN;
-        let mut buffer = Buffer::default();
-        let Ok(mut pids) = proc.pids() else { return false };
-        // The youngest first: they are the likeliest to hold what is new.
-        pids.sort_unstable_by_key(|&pid| std::cmp::Reverse(pid));
-        for pid in pids {
-            if wanted.is_empty() {
-                break;
-            }
-            if stop() || Instant::now() >= end {
-                return false;
-            }
-            let Ok(process) = proc.process(pid) else { continue };
-            let mut found = Vec::new();
-            let looked = descriptor::sockets(&process, &mut buffer, |inode, fd| {
-                if wanted.contains(&inode) {
-                    found.push((inode, fd));
-                }
-            });
-            if looked.is_err() || found.is_empty() {
-                continue;
-            }
-            let reason = match process.owner() {
-                Ok(0) => Some(Reason::Effective),
-                _ => process.hidden_root().unwrap_or(None),
-            };
-            for &(inode, fd) in &found {
-                wanted.remove(&inode);
-                if reason.is_none() {
-                    self.elsewhere.push(Elsewhere { inode, pid, fd });
-                }
-            }
-            if let Some(reason) = reason {
-                self.scan.retake(&process, reason, &mut buffer);
-            }
-        }
-        self.scan.held.sort_unstable();
-        true
     }
 }
 

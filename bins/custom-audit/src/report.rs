@@ -10,9 +10,13 @@ use crate::detail::exe::Location;
 use crate::detail::{Brief, Detail, root_reason};
 use crate::event::{End, Head, HeldPart, Listed, ProcessPart, SocketPart, Text};
 use crate::known::{Holding, KnownProcess, Unheld};
+use crate::look::Look;
 use crate::look::descriptor::{Held, Process};
 use crate::order::Class;
 use crate::socket::{Direction, Kind, Protocol, Socket, scope};
+
+/// The number of the first run of a state: all that it saw was there before.
+pub const FIRST_RUN: u32 = 1;
 
 /// What all events of one run have in common.
 #[derive(Debug)]
@@ -35,8 +39,6 @@ pub struct Context<'a> {
     pub geo_peer: bool,
     /// The host's own network namespace.
     pub host_netns: u64,
-    /// Ours.
-    pub own_netns: u64,
 }
 
 /// What is said of a socket beside the socket itself.
@@ -146,6 +148,18 @@ pub fn gone_head<'a>(context: &Context<'a>, gone: &Gone<'a>, news: &News<'a>, us
     head.of(gone.process.pid, user).between(ends(gone.socket, news.interface))
 }
 
+/// The name of the interface that a packet socket is bound to; `*` is all.
+#[must_use]
+pub fn interface(socket: &Socket, look: &Look) -> String {
+    match (socket.protocol, socket.interface) {
+        (Protocol::Packet, 0) => "*".to_owned(),
+        (Protocol::Packet, index) => {
+            look.interfaces.get(&(socket.netns, index)).cloned().unwrap_or_else(|| format!("if{index}"))
+        }
+        _ => String::new(),
+    }
+}
+
 /// Both ends, as they are shown.
 #[must_use]
 pub fn ends<'a>(socket: &Socket, interface: &'a str) -> [End<'a>; 2] {
@@ -195,7 +209,7 @@ pub fn socket<'a>(
         let runs = context.run.saturating_sub(holding.first_run).saturating_add(1);
         // What is gone was not there in this run.
         part.seen_count = Some(if news.gone { runs.saturating_sub(1).max(1) } else { runs });
-        part.baseline = Some(context.baseline);
+        part.baseline = Some(!news.gone && holding.first_run == FIRST_RUN);
     }
     part.family = Some(match socket.protocol {
         Protocol::Packet => "packet",

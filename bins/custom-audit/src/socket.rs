@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 /// What is spoken over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Protocol {
-    /// TCP, and what the kernel shows as such (the parts of an MPTCP connection).
+    /// TCP.
     Tcp,
+    /// Several TCP connections as one.
+    Mptcp,
     /// UDP.
     Udp,
+    /// UDP with part of a checksum.
+    UdpLite,
     /// Any protocol of IP by its number.
     Raw,
     /// Frames of an interface.
@@ -25,10 +29,26 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Tcp => "tcp",
+            Protocol::Mptcp => "mptcp",
             Protocol::Udp => "udp",
+            Protocol::UdpLite => "udplite",
             Protocol::Raw => "raw",
             Protocol::Packet => "packet",
         }
+    }
+}
+
+impl Protocol {
+    /// True of TCP and of what is made of it: they share their ports.
+    #[must_use]
+    pub fn is_tcp(self) -> bool {
+        matches!(self, Protocol::Tcp | Protocol::Mptcp)
+    }
+
+    /// The protocol whose ports it uses.
+    #[must_use]
+    pub fn ports(self) -> Protocol {
+        if self.is_tcp() { Protocol::Tcp } else { self }
     }
 }
 
@@ -110,9 +130,9 @@ impl Socket {
         match self.protocol {
             Protocol::Raw => Some(Kind::Raw),
             Protocol::Packet => Some(Kind::Packet),
-            Protocol::Tcp if self.state == LISTEN => Some(Kind::Listener),
+            _ if self.protocol.is_tcp() && self.state == LISTEN => Some(Kind::Listener),
             _ if self.remote.port() != 0 => Some(Kind::Connection),
-            Protocol::Udp if self.local.port() != 0 => Some(Kind::Listener),
+            Protocol::Udp | Protocol::UdpLite if self.local.port() != 0 => Some(Kind::Listener),
             _ => None,
         }
     }
@@ -123,7 +143,7 @@ impl Socket {
     pub fn is_same(&self, other: &Socket) -> bool {
         self.inode == other.inode
             && (self.cookie == other.cookie || self.cookie == 0 || other.cookie == 0)
-            && self.protocol == other.protocol
+            && self.protocol.ports() == other.protocol.ports()
             && self.remote == other.remote
             // A socket that is bound first has no local address before it connects.
             && self.local.port() == other.local.port()
@@ -133,7 +153,7 @@ impl Socket {
     /// The state's name: of `ss`, in snake case.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
-        match (self.protocol, self.state) {
+        match (self.protocol.ports(), self.state) {
             (_, ESTABLISHED) => "established",
             (Protocol::Tcp, SYN_SENT) => "syn_sent",
             (Protocol::Tcp, 3 | 12) => "syn_recv",

@@ -21,7 +21,7 @@ use crate::look::Look;
 use crate::order::{self, Class};
 use crate::output::Output;
 use crate::report::{self, Context, News};
-use crate::socket::{Direction, Kind, Protocol, Socket};
+use crate::socket::{Direction, Kind};
 
 /// Where lines go.
 pub type Out<'a> = Lines<Output, Box<dyn Fn() -> Instant + 'a>>;
@@ -340,7 +340,7 @@ impl<'a> Teller<'a> {
                 let unheld = &scene.changes.unheld[at];
                 let news = News {
                     direction: scene.listeners.direction(&unheld.socket),
-                    interface: &self.interface(&unheld.socket),
+                    interface: &report::interface(&unheld.socket, scene.look),
                     hint: Some(report::hint(&unheld.socket, scene.look.scan.unreadable > 0)),
                     ..News::default()
                 };
@@ -390,7 +390,7 @@ impl<'a> Teller<'a> {
         let news = News {
             direction: scene.listeners.direction(socket),
             new_remote: (!full).then(|| is_new_remote(scene.known, present, brief.as_deref())),
-            interface: &self.interface(socket),
+            interface: &report::interface(socket, scene.look),
             ..News::default()
         };
         let one = [process.pid];
@@ -404,13 +404,6 @@ impl<'a> Teller<'a> {
             event::join(line, processes.get(&index).map_or(&[][..], Vec::as_slice));
             Ok(())
         })
-    }
-
-    fn interface(&self, socket: &Socket) -> String {
-        match socket.protocol {
-            Protocol::Packet => host::interface(socket.interface, socket.netns == self.context.own_netns),
-            _ => String::new(),
-        }
     }
 
     /// The executable of what was said, and whom it talked to.

@@ -5,15 +5,19 @@
 //! whoever touches it wait for ever. Which file systems those are is read from
 //! the process's own table of mounts, before anything is touched.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use procfs::process::Process;
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, StatxTimestamp, openat, openat2,
+    statx,
+};
 use sha2::{Digest, Sha256};
 
 use crate::config::Hash;
@@ -142,31 +146,45 @@ pub fn examine(process: &Process, mounts: &Mounts) -> io::Result<Executable> {
     if !mounts.is_local(&found.path) {
         return Ok(found);
     }
-    let link = PathBuf::from(format!("/proc/{}/exe", process.pid()));
-    let Ok(metadata) = std::fs::metadata(&link) else { return Ok(found) };
+    // What is known of it already: a file system that has been unmounted, and
+    // so is in no table, is not asked for it.
+    let link = format!("/proc/{}/exe", process.pid());
+    let Ok(stat) = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS) else {
+        return Ok(found);
+    };
     // A file may be called "x (deleted)": one that has a name is not deleted.
-    if says_deleted && metadata.nlink() > 0 && !found.path.starts_with(b"/memfd:") {
+    if says_deleted && stat.stx_nlink > 0 && !found.path.starts_with(b"/memfd:") {
         found.path.extend_from_slice(DELETED);
         found.deleted = false;
     }
-    found.mode = Some(metadata.mode() & 0o7777);
-    found.identity = metadata.is_file().then(|| identity(&metadata));
-    if found.deleted && found.path.starts_with(b"/") {
-        let inside = Path::new(std::ffi::OsStr::from_bytes(&found.path[1..]));
-        let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
-        found.replaced = std::fs::symlink_metadata(root.join(inside)).is_ok();
-    }
+    found.mode = Some(u32::from(stat.stx_mode) & 0o7777);
+    let is_file = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile;
+    found.identity = is_file.then(|| identity(&stat));
+    found.replaced = found.deleted && is_replaced(process.pid(), &found.path);
     Ok(found)
 }
 
-fn identity(metadata: &Metadata) -> FileIdentity {
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+/// True when another file has the name of a deleted one, as its process sees
+/// it. Its owner may have put a link there that leads anywhere: none is
+/// followed. (The name itself is what is left when all links were followed.)
+fn is_replaced(pid: i32, path: &[u8]) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let Ok(root) = openat(CWD, format!("/proc/{pid}/root"), flags | OFlags::DIRECTORY, Mode::empty()) else {
+        return false;
+    };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    path.starts_with(b"/") && openat2(root, path, flags, Mode::empty(), resolve).is_ok()
+}
+
+fn identity(stat: &Statx) -> FileIdentity {
+    let nanoseconds =
+        |time: StatxTimestamp| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     FileIdentity {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-        changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+        inode: stat.stx_ino,
+        size: stat.stx_size,
+        modified: nanoseconds(stat.stx_mtime),
+        changed: nanoseconds(stat.stx_ctime),
     }
 }
 
@@ -255,13 +273,17 @@ fn compute(pid: i32, expected: FileIdentity, largest: u64) -> io::Result<[u8; 32
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let link = format!("/proc/{pid}/exe");
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(link)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || identity(&metadata) != expected {
+    if of_open(&file)? != expected {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let hash = hash(&file, largest)?;
     // Written to while it was read: of neither content.
-    if identity(&file.metadata()?) == expected { Ok(hash) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if of_open(&file)? == expected { Ok(hash) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+fn of_open(file: &File) -> io::Result<FileIdentity> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Ok(identity(&statx(file, c"", flags, StatxFlags::BASIC_STATS)?))
 }
 
 fn hash(file: &File, largest: u64) -> io::Result<[u8; 32]> {

@@ -35,19 +35,25 @@ pub struct Process {
 }
 
 impl Process {
-    fn new(opened: &Opened, stat: &Stat, euid: u32, reason: Reason, descriptors: u32) -> Process {
-        Process {
+    /// What is known of it, now that its descriptors were read.
+    fn new(opened: &Opened, stat: &Stat, reason: Reason, descriptors: u32) -> Result<Process, Looked> {
+        let euid = opened.owner()?;
+        Ok(Process {
             pid: opened.pid,
             start: stat.start,
             name: legible(&stat.name, 128),
             ppid: stat.ppid,
             tty: stat.tty,
             euid,
-            // It may have become root, or ceased to be, since it was chosen.
-            reason: if euid == 0 { Reason::Effective } else { reason },
+            // It may have become root since it was chosen, or ceased to be.
+            reason: match reason {
+                _ if euid == 0 => Reason::Effective,
+                Reason::Effective => opened.hidden_root()?.ok_or(Looked::Gone)?,
+                hidden => hidden,
+            },
             netns: opened.network_namespace().unwrap_or(0),
             descriptors,
-        }
+        })
     }
 }
 
@@ -253,10 +259,13 @@ impl Scan {
         else {
             return Ok(false);
         };
+        let found = Process::new(opened, &stat, reason, descriptors)?;
         let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
-        // Its number is of no account: nothing will be said of what is not new.
+        // Their numbers are of no account, but for those that make a shell of it.
         self.held.extend(inodes.iter().map(|&inode| Held { inode, process, fd: NUMBER_UNKNOWN }));
-        self.processes.push(Process::new(opened, &stat, opened.owner()?, reason, descriptors));
+        let stdio = (0..3).filter_map(|fd| Some(Held { inode: opened.socket(fd)?, process, fd }));
+        self.held.extend(stdio);
+        self.processes.push(found);
         self.believed = true;
         Ok(true)
     }
@@ -272,19 +281,18 @@ impl Scan {
         let start = self.held.len();
         let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
         let held = &mut self.held;
-        let (read, vanished) = sockets(opened, buffer, |inode, fd| held.push(Held { inode, process, fd }))?;
-        self.descriptors = self.descriptors.saturating_add(read);
-        self.races = self.races.saturating_add(vanished);
-        if self.held.len() == start {
-            return Ok(read);
-        }
-        let known = opened.stat().and_then(|stat| Ok((stat, opened.owner()?)));
-        let Ok((stat, euid)) = known else {
-            // It ended: what it held is closed.
-            self.held.truncate(start);
-            return Err(Looked::Gone);
-        };
-        self.processes.push(Process::new(opened, &stat, euid, reason, descriptors));
+        let looked = sockets(opened, buffer, |inode, fd| held.push(Held { inode, process, fd }));
+        let known = looked.map_err(Looked::from).and_then(|(read, vanished)| {
+            self.descriptors = self.descriptors.saturating_add(read);
+            self.races = self.races.saturating_add(vanished);
+            if self.held.len() == start {
+                return Ok((read, None));
+            }
+            let stat = opened.stat()?;
+            Ok((read, Some(Process::new(opened, &stat, reason, descriptors)?)))
+        });
+        let (read, found) = known.inspect_err(|_| self.held.truncate(start))?;
+        self.processes.extend(found);
         Ok(read)
     }
 

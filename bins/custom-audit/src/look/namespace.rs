@@ -9,8 +9,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use common::text::legible;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::fstat;
+use rustix::net::netdevice::index_to_name;
 
 use super::mount;
 use super::process::{Proc, bracketed};
@@ -111,6 +114,13 @@ impl Namespaces {
 pub fn own() -> Option<u64> {
     let link = std::fs::read_link("/proc/thread-self/ns/net").ok()?;
     bracketed(link.as_os_str().as_bytes(), b"net:[")
+}
+
+/// The name of an interface of the network namespace that this thread is in.
+#[must_use]
+pub fn interface(index: u32) -> Option<String> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).ok()?;
+    index_to_name(&socket, index).ok().map(|name| legible(name.as_bytes(), 64))
 }
 
 fn enter(way: &Path, inode: u64) -> io::Result<()> {

@@ -215,6 +215,18 @@ impl Opened {
         openat(&self.dir, c"fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     }
 
+    /// The inode of the socket that this descriptor is, if it is one.
+    #[must_use]
+    pub fn socket(&self, fd: u32) -> Option<u64> {
+        let mut path = [0; 32];
+        let mut rest = &mut path[..];
+        write!(rest, "fd/{fd}\0").ok()?;
+        let mut link = [MaybeUninit::uninit(); 40];
+        let (link, _) =
+            readlinkat_raw(&self.dir, CStr::from_bytes_until_nul(&path).ok()?, &mut link[..]).ok()?;
+        bracketed(link, b"socket:[")
+    }
+
     /// Its effective uid.
     ///
     /// # Errors

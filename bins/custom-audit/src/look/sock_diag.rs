@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use common::netlink::{self, DUMP, Messages, Refusal};
+use common::netlink::{self, ACK, Attributes, DUMP, Messages, Refusal};
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
@@ -22,6 +22,12 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// `struct inet_diag_req_v2`, in bytes.
 const REQUEST: usize = 56;
+/// The bit of `INET_DIAG_INFO`, which brings `INET_DIAG_ULP_INFO`, too.
+const INFO: u8 = 1 << 1;
+/// `INET_DIAG_ULP_INFO`: what is spoken over TCP, as far as the kernel knows.
+const ULP_INFO: u16 = 19;
+/// `INET_ULP_INFO_NAME` in it.
+const ULP_NAME: u16 = 1;
 /// `struct inet_diag_req`, in bytes.
 const OLDER_REQUEST: usize = 60;
 /// Where it has its states.
@@ -70,13 +76,15 @@ impl Part {
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     message: &'a [u8; MESSAGE],
+    attributes: Attributes<'a>,
     part: Part,
     netns: u64,
 }
 
 impl<'a> Entry<'a> {
     fn new(message: &'a [u8], part: Part, netns: u64) -> Option<Entry<'a>> {
-        Some(Entry { message: message.first_chunk()?, part, netns })
+        let (message, rest) = message.split_first_chunk()?;
+        Some(Entry { message, attributes: Attributes(rest), part, netns })
     }
 
     fn word(&self, at: usize) -> u32 {
@@ -113,7 +121,11 @@ impl<'a> Entry<'a> {
         let state = self.message[1];
         let remote = self.address(6, 24)?;
         Some(Socket {
-            protocol: if self.part == Part::Udp { Protocol::Udp } else { Protocol::Tcp },
+            protocol: match self.part {
+                Part::Udp => Protocol::Udp,
+                _ if self.attributes.inside(ULP_INFO).text(ULP_NAME) == Some("mptcp") => Protocol::Mptcp,
+                _ => Protocol::Tcp,
+            },
             ipv6: self.message[0] == AF_INET6,
             state,
             local: self.address(4, 8)?,
@@ -152,7 +164,10 @@ pub fn dump(part: Part, netns: u64, deadline: Instant, each: &mut dyn FnMut(Entr
         return ask(TCP_OF_ALL_FAMILIES, &request, part, netns, deadline, each).map_err(io::Error::from);
     }
     for family in [AF_INET, AF_INET6] {
-        let mut request = vec![family, part.protocol(), 0, 0];
+        // What is spoken over TCP comes only with much that costs time: it is
+        // asked of listeners, which are few.
+        let more = if part == Part::Listening { INFO } else { 0 };
+        let mut request = vec![family, part.protocol(), more, 0];
         request.extend_from_slice(&part.states().to_ne_bytes());
         request.resize(REQUEST, 0);
         match ask(BY_FAMILY, &request, part, netns, deadline, each) {
@@ -185,6 +200,54 @@ fn ask(
         // Sockets came and went meanwhile.
         Err(refusal) if refusal.is_interrupted() => Ok(()),
         told => told,
+    }
+}
+
+/// True while a socket of this thread's network namespace is there, by its
+/// ends and its cookie.
+///
+/// # Errors
+/// When the kernel has no sock_diag, or the deadline has passed.
+pub fn is_there(socket: &Socket, deadline: Instant) -> io::Result<bool> {
+    let protocol = if socket.protocol.is_tcp() { TCP } else { UDP };
+    let family = if socket.ipv6 { AF_INET6 } else { AF_INET };
+    let mut request = vec![family, protocol, 0, 0];
+    request.extend_from_slice(&u32::MAX.to_ne_bytes());
+    // Of UDP the ends are the other way round (`udp_dump_one` in Linux: "for
+    // historical reasons").
+    let mut ends = [socket.local, socket.remote];
+    if protocol == UDP {
+        ends.reverse();
+    }
+    for end in ends {
+        request.extend_from_slice(&end.port().to_be_bytes());
+    }
+    for end in ends {
+        request.extend_from_slice(&match (end.ip(), socket.ipv6) {
+            (IpAddr::V6(ip), _) => ip.octets(),
+            // What has no other end was given one of IPv4.
+            (IpAddr::V4(ip), true) if ip.is_unspecified() => [0; 16],
+            (IpAddr::V4(ip), true) => ip.to_ipv6_mapped().octets(),
+            (IpAddr::V4(ip), false) => {
+                let mut octets = [0; 16];
+                octets[..4].copy_from_slice(&ip.octets());
+                octets
+            }
+        });
+    }
+    request.extend_from_slice(&[0; 4]);
+    request.extend_from_slice(&socket.cookie.to_ne_bytes());
+    let mut asked = netlink::Socket::open(SockProtocol::NetlinkSockDiag, deadline)?;
+    let mut messages = Messages::new();
+    messages.begin(BY_FAMILY, ACK, &request).finish();
+    let mut found = false;
+    match asked.talk(&mut messages, 1, &mut |reply| {
+        let entry = Entry::new(reply.payload, Part::Connected, socket.netns);
+        found |= entry.is_some_and(|entry| entry.inode() == socket.inode);
+    }) {
+        Ok(()) => Ok(found),
+        Err(refusal) if matches!(refusal.errno(), Errno::ENOENT | Errno::ESTALE) => Ok(false),
+        Err(refusal) => Err(refusal.error),
     }
 }
 
@@ -236,6 +299,32 @@ mod tests {
         assert_eq!(of(&sockets, &one).remote, "127.0.0.1:9".parse().unwrap());
         assert_eq!(of(&sockets, &two).remote, nowhere());
         assert_eq!(of(&sockets, &two).local, two.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_socket_is_there_until_it_is_closed() {
+        let soon = Instant::now() + Duration::from_secs(10);
+        for (listen, connect) in [("127.0.0.1:0", "127.0.0.1"), ("[::]:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+            let listener = TcpListener::bind(listen).unwrap();
+            let client = TcpStream::connect((connect, listener.local_addr().unwrap().port())).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let waiting = of(&found(Part::Listening), &listener);
+            let connected = of(&found(Part::Connected), &server);
+            for socket in [&waiting, &connected] {
+                assert!(is_there(socket, soon).unwrap(), "{socket:?}");
+                let other = Socket { cookie: socket.cookie + 1, ..socket.clone() };
+                assert!(!is_there(&other, soon).unwrap(), "another one with the same ends");
+            }
+            drop((listener, client, server));
+            assert!(!is_there(&waiting, soon).unwrap() && !is_there(&connected, soon).unwrap());
+        }
+        for bound in ["127.0.0.1:0", "[::]:0"] {
+            let udp = UdpSocket::bind(bound).unwrap();
+            let socket = of(&found(Part::Udp), &udp);
+            assert!(is_there(&socket, soon).unwrap());
+            drop(udp);
+            assert!(!is_there(&socket, soon).unwrap());
+        }
     }
 
     #[test]

@@ -9,8 +9,9 @@
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use common::netlink;
 use nix::sys::stat::fstat;
 use rustix::fs::getxattr;
 use rustix::io::Errno;
@@ -18,6 +19,11 @@ use rustix::net::{AddressFamily, SocketAddrAny, getpeername, getsockname, sockop
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::socket::{CLOSE, ESTABLISHED, LISTEN, Protocol, SYN_SENT, Socket, canonical, nowhere};
+
+/// `IPPROTO_MPTCP`
+const MPTCP: u32 = 262;
+/// `IPPROTO_UDPLITE`
+const UDP_LITE: u32 = 136;
 
 /// What a descriptor turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +81,12 @@ fn describe(socket: &OwnedFd, uid: u32, inode: u64) -> rustix::io::Result<Taken>
     use rustix::net::SocketType;
     let domain = sockopt::socket_domain(socket)?;
     let kind = sockopt::socket_type(socket)?;
+    let number = sockopt::socket_protocol(socket)?.map_or(0, |protocol| protocol.as_raw().get());
     let protocol = match (domain, kind) {
         (AddressFamily::PACKET, _) => Protocol::Packet,
+        (_, SocketType::STREAM) if number == MPTCP => Protocol::Mptcp,
         (_, SocketType::STREAM) => Protocol::Tcp,
+        (_, SocketType::DGRAM) if number == UDP_LITE => Protocol::UdpLite,
         (_, SocketType::DGRAM) => Protocol::Udp,
         (_, SocketType::RAW) => Protocol::Raw,
         _ => return Ok(Taken::Other),
@@ -86,15 +95,14 @@ fn describe(socket: &OwnedFd, uid: u32, inode: u64) -> rustix::io::Result<Taken>
     let mut local = getsockname(socket).ok().and_then(ip).unwrap_or_else(nowhere);
     let remote = getpeername(socket).ok().and_then(|address| ip(address?));
     if protocol == Protocol::Raw {
-        let number = sockopt::socket_protocol(socket)?.map_or(0, |protocol| protocol.as_raw().get());
         local.set_port(u16::try_from(number).unwrap_or(0));
     }
-    let listens = protocol == Protocol::Tcp && sockopt::socket_acceptconn(socket)?;
+    let listens = protocol.is_tcp() && sockopt::socket_acceptconn(socket)?;
     let state = match (protocol, remote) {
         _ if listens => LISTEN,
         (_, Some(_)) => ESTABLISHED,
         // Bound, and not connected: on its way there, or idle.
-        (Protocol::Tcp, None) if local.port() != 0 => SYN_SENT,
+        (protocol, None) if protocol.is_tcp() && local.port() != 0 => SYN_SENT,
         _ => CLOSE,
     };
     let found = Socket {
@@ -107,7 +115,10 @@ fn describe(socket: &OwnedFd, uid: u32, inode: u64) -> rustix::io::Result<Taken>
         uid,
         inode,
         cookie: sockopt::socket_cookie(socket).unwrap_or(0),
-        netns: 0,
+        netns: netlink::namespace_of(socket.as_fd())
+            .ok()
+            .and_then(|namespace| fstat(&namespace).ok())
+            .map_or(0, |stat| stat.st_ino),
     };
     Ok(if found.kind().is_some() { Taken::Socket(Box::new(found)) } else { Taken::Idle })
 }
@@ -124,7 +135,7 @@ mod tests {
         take(std::process::id().cast_signed(), file.as_raw_fd().cast_unsigned(), inode)
     }
 
-    fn inode(file: impl std::os::fd::AsFd) -> u64 {
+    fn inode(file: impl AsFd) -> u64 {
         fstat(file).unwrap().st_ino
     }
 
@@ -135,6 +146,9 @@ mod tests {
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let Taken::Socket(socket) = own(&client, inode(&client)) else { panic!("it is in use") };
         assert_eq!((socket.protocol, socket.state, socket.remote.port()), (Protocol::Tcp, ESTABLISHED, port));
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(Some(socket.netns), crate::look::namespace::own());
+        }
         let Taken::Socket(socket) = own(&listener, inode(&listener)) else { panic!("it is in use") };
         assert_eq!((socket.state, socket.local.port(), socket.ipv6), (LISTEN, port, true));
         let (one, _two) = UnixStream::pair().unwrap();

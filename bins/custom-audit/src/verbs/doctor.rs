@@ -70,16 +70,19 @@ fn sight(findings: &mut Findings) {
     findings.ok(
         "look",
         format!(
-            "{} sockets of {} processes of root, among {} sockets and {} processes in {} network namespaces; {took} ms, by {strategy}",
-            look.sockets.len(),
-            look.scan.root,
-            look.total,
-            look.scan.pids.len(),
-            look.namespaces,
+            "{} of {} of root, among {} and {} in {}; {took} ms, by {strategy}",
+            counted(look.sockets.len(), "socket"),
+            counted(look.scan.root as usize, "process"),
+            counted(look.total as usize, "socket"),
+            counted(look.scan.pids.len(), "process"),
+            counted(look.namespaces as usize, "network namespace"),
         ),
     );
     if !look.unattributed.is_empty() {
-        findings.note("look", format!("{} sockets of root have no process", look.unattributed.len()));
+        findings.note(
+            "look",
+            format!("{} of root without a process", counted(look.unattributed.len(), "socket")),
+        );
     }
     for fault in &look.degraded {
         match *fault {
@@ -128,6 +131,14 @@ fn state(call: &Call, findings: &mut Findings) {
     }
 }
 
+fn counted(number: usize, thing: &str) -> String {
+    match (number, thing.ends_with('s')) {
+        (1, _) => format!("1 {thing}"),
+        (_, true) => format!("{number} {thing}es"),
+        (_, false) => format!("{number} {thing}s"),
+    }
+}
+
 fn text(path: &Path) -> Option<String> {
     // A pipe that somebody put there must not keep us.
     let flags = OFlag::O_NONBLOCK.bits();
@@ -164,6 +175,18 @@ fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
     });
     if !from_manager.is_empty() && !allowed {
         findings.problem("wodle", format!("{} has the wodle, but commands from the manager are not allowed here: put wazuh_command.remote_commands=1 into {} and restart the agent", installation.agent_conf().display(), installation.local_internal_options().display()));
+    }
+    let output = settings.output.as_ref().map(|path| path.display().to_string());
+    let file = |wodle: &CommandWodle| argument(wodle, "--output").or_else(|| output.clone());
+    for path in ours(&own).iter().chain(&from_manager).filter_map(file) {
+        if !own.contains(&format!("<location>{path}</location>")) {
+            findings.problem(
+                "output",
+                format!(
+                    "nobody reads {path}: it takes a <localfile> with this location and the log_format json"
+                ),
+            );
+        }
     }
     let own = ours(&own);
     if own.is_empty() && from_manager.is_empty() {
@@ -206,12 +229,11 @@ fn examine(wodle: &CommandWodle, settings: &Settings, findings: &mut Findings) {
             "it has no interval: every 2 seconds, Wazuh's default, is more often than you want",
         );
     }
-    let watch = words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--watch") {
-        Some("") => words.get(at + 1).copied(),
-        Some(value) => value.strip_prefix('='),
-        None => None,
-    });
-    let watch = watch.and_then(|watch| parse_duration(watch).ok()).unwrap_or_default().as_secs();
+    let watch = argument(wodle, "--watch").and_then(|watch| parse_duration(&watch).ok());
+    let watch = watch.unwrap_or_default().as_secs();
+    if parse_duration(interval).is_ok_and(|interval| interval.as_secs() <= watch) {
+        findings.problem("wodle", format!("--watch {watch} takes as long as the interval, or longer"));
+    }
     if wodle.timeout > 0 && wodle.timeout <= watch {
         findings.problem(
             "wodle",
@@ -225,6 +247,16 @@ fn examine(wodle: &CommandWodle, settings: &Settings, findings: &mut Findings) {
         && !Path::new(program).is_file()
     {
         findings.problem("wodle", format!("{program} is not there"));
+    }
+}
+
+/// The value of an argument of the wodle's command.
+fn argument(wodle: &CommandWodle, name: &str) -> Option<String> {
+    let mut words = wodle.command.split_whitespace();
+    let word = words.find(|word| word.starts_with(name))?;
+    match word.strip_prefix(name)?.strip_prefix('=') {
+        Some(value) => Some(value.to_owned()),
+        None => words.next().map(str::to_owned),
     }
 }
 

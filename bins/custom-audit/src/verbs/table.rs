@@ -6,12 +6,12 @@ use comfy_table::{Attribute, Cell, Color, Table};
 use common::text::printable;
 
 use crate::call::{Call, Stop};
-use crate::change::{self, Listeners};
+use crate::change::{self, Listeners, Present};
 use crate::detail::exe::Hashes;
 use crate::detail::{Brief, Details};
 use crate::host::{self, Names};
 use crate::known::Known;
-use crate::look::{Look, Want, namespace};
+use crate::look::{Look, Want};
 use crate::order::Class;
 use crate::report;
 use crate::socket::{Direction, Protocol, Socket};
@@ -52,7 +52,7 @@ pub fn table(call: &Call) -> u8 {
         let process = &look.scan.processes[present.holding.process as usize];
         let brief = details.brief(present.holding.process, process);
         let class = report::class(present, process, brief.as_deref(), true);
-        let [local, remote] = ends(present.socket);
+        let [local, remote] = ends(present.socket, &look);
         let texts = [
             process.name.clone(),
             process.pid.to_string(),
@@ -62,7 +62,7 @@ pub fn table(call: &Call) -> u8 {
             listeners.direction(present.socket).map_or("", Direction::name).to_owned(),
             local,
             remote,
-            executable(brief.as_deref(), report::is_stdio(present.fds)),
+            executable(brief.as_deref(), present, process.euid),
         ];
         rows.push((class, process.name.clone(), process.pid, texts));
     }
@@ -72,7 +72,7 @@ pub fn table(call: &Call) -> u8 {
         texts[0] = "(nobody)".to_owned();
         texts[3] = socket.protocol.name().to_owned();
         texts[4] = state(socket);
-        [texts[6], texts[7]] = ends(socket);
+        [texts[6], texts[7]] = ends(socket, &look);
         rows.push((Class::Unattributed, String::new(), 0, texts));
     }
     rows.sort_by(|one, other| (one.0, &one.1, one.2).cmp(&(other.0, &other.1, other.2)));
@@ -107,19 +107,15 @@ fn coloured(cell: Cell, class: Class, colourful: bool) -> Cell {
     }
 }
 
-fn ends(socket: &Socket) -> [String; 2] {
-    let interface = match socket.protocol {
-        Protocol::Packet => host::interface(socket.interface, Some(socket.netns) == namespace::own()),
-        _ => String::new(),
-    };
-    report::ends(socket, &interface).map(|end| end.to_string())
+fn ends(socket: &Socket, look: &Look) -> [String; 2] {
+    report::ends(socket, &report::interface(socket, look)).map(|end| end.to_string())
 }
 
 fn state(socket: &Socket) -> String {
     if socket.protocol == Protocol::Packet { String::new() } else { socket.state_name().to_owned() }
 }
 
-fn executable(brief: Option<&Brief>, stdio: bool) -> String {
+fn executable(brief: Option<&Brief>, present: &Present<'_>, euid: u32) -> String {
     let mut text = brief.map(|brief| brief.exe.clone()).unwrap_or_default();
     if brief.is_some_and(|brief| brief.deleted) {
         text.push_str(" (deleted)");
@@ -127,8 +123,11 @@ fn executable(brief: Option<&Brief>, stdio: bool) -> String {
     if let Some(container) = brief.and_then(|brief| brief.container.as_ref()) {
         text.push_str(&format!(" [{} {:.12}]", container.runtime, container.id));
     }
-    if stdio {
+    if report::is_stdio(present.fds) {
         text.push_str(" [a socket is its standard input or output]");
+    }
+    if report::is_mismatch(present.socket, euid) {
+        text.push_str(&format!(" [the socket was made by uid {}]", present.socket.uid));
     }
     text
 }
