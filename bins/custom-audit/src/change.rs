@@ -1,12 +1,12 @@
 //! What changed since the last run (pure): who holds which socket now, and
 //! who held one that is gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use crate::known::{Holding, Known, KnownProcess, Unheld};
 use crate::look::Look;
-use crate::look::descriptor::{Held, Process};
+use crate::look::descriptor::Held;
 use crate::socket::{Direction, Kind, Protocol, Socket};
 
 /// A socket and who holds it.
@@ -48,16 +48,28 @@ pub struct Changes<'a> {
 #[must_use]
 pub fn compare<'a>(known: &'a Known, look: &'a Look, run: u32, now: u64) -> Changes<'a> {
     let mut changes = Changes { present: Vec::with_capacity(look.sockets.len()), ..Changes::default() };
-    let before = Before::new(known);
+    let before = by_inode(known);
+    // Held, sockets and holdings are all in the order of inodes.
+    let (mut sockets_at, mut before_at) = (0, 0);
     let mut matched = vec![false; known.holdings.len()];
     let fresh = Holding { first_seen: now, first_run: run, ..Holding::default() };
     for fds in look.scan.held.chunk_by(|one, other| (one.inode, one.process) == (other.inode, other.process))
     {
         let Some(held) = fds.first() else { continue };
         let Some(process) = look.scan.processes.get(held.process as usize) else { continue };
-        let (start, sockets) = look.sockets_of(held.inode);
+        advance(&mut sockets_at, &look.sockets, |socket| socket.inode < held.inode);
+        advance(&mut before_at, &before, |&(inode, _)| inode < held.inode);
+        let sockets = look.sockets[sockets_at..].iter().take_while(|socket| socket.inode == held.inode);
+        let start = u32::try_from(sockets_at).unwrap_or(u32::MAX);
         for (at, socket) in (start..).zip(sockets).filter(|(_, socket)| socket.kind().is_some()) {
-            let old = before.find(known, socket, process);
+            let candidates = before[before_at..].iter().take_while(|(inode, _)| *inode == held.inode);
+            let old = { candidates }.find_map(|&(_, at)| {
+                let holding = &known.holdings[at as usize];
+                let holder = &known.processes[holding.process as usize];
+                let same = (holder.pid, holder.start) == (process.pid, process.start)
+                    && known.sockets[holding.socket as usize].is_same(socket);
+                same.then_some(at as usize)
+            });
             let remembered = old.map_or(fresh, |at| {
                 matched[at] = true;
                 known.holdings[at]
@@ -95,25 +107,17 @@ pub fn compare<'a>(known: &'a Known, look: &'a Look, run: u32, now: u64) -> Chan
     changes
 }
 
-/// The holdings that were known, by inode.
-struct Before(HashMap<u64, Vec<usize>>);
+/// The holdings that were known: the inode and the index of each, in order.
+fn by_inode(known: &Known) -> Vec<(u64, u32)> {
+    let inode = |holding: &Holding| known.sockets[holding.socket as usize].inode;
+    let mut all: Vec<(u64, u32)> = known.holdings.iter().map(inode).zip(0..).collect();
+    all.sort_unstable();
+    all
+}
 
-impl Before {
-    fn new(known: &Known) -> Before {
-        let mut by_inode: HashMap<u64, Vec<usize>> = HashMap::with_capacity(known.holdings.len());
-        for (at, holding) in known.holdings.iter().enumerate() {
-            by_inode.entry(known.sockets[holding.socket as usize].inode).or_default().push(at);
-        }
-        Before(by_inode)
-    }
-
-    fn find(&self, known: &Known, socket: &Socket, process: &Process) -> Option<usize> {
-        self.0.get(&socket.inode)?.iter().copied().find(|&at| {
-            let holding = &known.holdings[at];
-            let holder = &known.processes[holding.process as usize];
-            (holder.pid, holder.start) == (process.pid, process.start)
-                && known.sockets[holding.socket as usize].is_same(socket)
-        })
+fn advance<T>(at: &mut usize, items: &[T], is_before: impl Fn(&T) -> bool) {
+    while items.get(*at).is_some_and(&is_before) {
+        *at += 1;
     }
 }
 
@@ -155,7 +159,7 @@ impl Listeners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::look::descriptor::Scan;
+    use crate::look::descriptor::{Process, Scan};
     use crate::look::process::Reason;
     use crate::socket::{ESTABLISHED, LISTEN, nowhere};
 

@@ -5,7 +5,7 @@
 //! there, and older ones never do. No number is larger than 31 bits, which is
 //! what that decoder can keep; nothing is empty, null or an array.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -146,50 +146,63 @@ impl<'a> Head<'a> {
     }
 }
 
-/// An event in parts, each of which is written as an object of its own and
-/// joined to the one before: what is the same in many events is written once.
-#[derive(Debug, Default)]
-pub struct Line {
-    scratch: Vec<u8>,
-}
-
-impl Line {
-    /// Begins an event with its head.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn begin(&self, line: &mut Vec<u8>, head: &Head<'_>) -> io::Result<()> {
-        Ok(serde_json::to_writer(line, head)?)
-    }
-
-    /// Joins another part.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn join(&mut self, line: &mut Vec<u8>, part: &impl Serialize) -> io::Result<()> {
-        self.scratch.clear();
-        serde_json::to_writer(&mut self.scratch, part)?;
-        join(line, &self.scratch);
-        Ok(())
-    }
-}
-
-/// A part as it is joined to an event.
+/// Joins a part of an event to those before it: each is written as an object
+/// of its own, so that what is the same in many events is written once.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn part(part: &impl Serialize) -> io::Result<Vec<u8>> {
-    Ok(serde_json::to_vec(part)?)
+pub fn join(line: &mut Vec<u8>, part: &impl Serialize) -> io::Result<()> {
+    line.pop();
+    let start = line.len();
+    serde_json::to_writer(&mut *line, part)?;
+    if line[start..] == *b"{}" {
+        line.truncate(start);
+        line.push(b'}');
+    } else {
+        line[start] = b',';
+    }
+    Ok(())
 }
 
-/// Joins the object in `part` to the one that `line` ends with.
-pub fn join(line: &mut Vec<u8>, part: &[u8]) {
-    if let Some(members) = part.strip_prefix(b"{").filter(|members| members.len() > 1)
-        && line.last() == Some(&b'}')
-    {
+/// Joins a part that was written before.
+pub fn join_written(line: &mut Vec<u8>, part: &[u8]) {
+    if part.len() > 2 {
         line.pop();
         line.push(b',');
-        line.extend_from_slice(members);
+        line.extend_from_slice(&part[1..]);
+    }
+}
+
+/// An address as text, made once and written several times.
+#[derive(Debug, Clone, Copy)]
+pub struct IpText {
+    bytes: [u8; 48],
+    length: usize,
+}
+
+impl IpText {
+    /// The text of this address.
+    #[must_use]
+    pub fn new(ip: IpAddr) -> IpText {
+        let mut text = IpText { bytes: [0; 48], length: 0 };
+        // The longest text of an address has 45 bytes.
+        let _ = write!(text, "{ip}");
+        text
+    }
+
+    /// It as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for IpText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 
@@ -207,11 +220,11 @@ part! {
     /// What an event says of the socket.
     SocketPart:
     /// Our address.
-    local_ip: Text<IpAddr>,
+    local_ip: &'a str,
     /// Our port.
     local_port: u16,
     /// The other address.
-    remote_ip: Text<IpAddr>,
+    remote_ip: &'a str,
     /// The other port.
     remote_port: u16,
     /// tcp, udp, raw, packet.
@@ -227,11 +240,11 @@ part! {
     /// From where a listener can be reached.
     bind_scope: &'static str,
     /// Who began the connection.
-    srcip: Text<IpAddr>,
+    srcip: &'a str,
     /// From which port.
     srcport: u16,
     /// Where to.
-    dstip: Text<IpAddr>,
+    dstip: &'a str,
     /// To which port.
     dstport: u16,
     /// Of a raw socket.

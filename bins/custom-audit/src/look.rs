@@ -43,6 +43,8 @@ use taken::Taken;
 const SMALL_TABLE: u64 = 256;
 /// So many TCP sockets are read before anybody is asked.
 const LARGE_TABLE: u64 = 4096;
+/// To take a socket and ask for it costs as much as so many lines of a table.
+const TAKING: u64 = 32;
 /// To ask a socket for its family costs as much as so many lines of a table.
 const ASKING: u64 = 5;
 /// How many sockets that no table has are asked one by one.
@@ -112,13 +114,6 @@ pub struct Visited {
 }
 
 impl Look {
-    /// The sockets that an inode stands for, and the index of the first.
-    #[must_use]
-    pub fn sockets_of(&self, inode: u64) -> (u32, &[Socket]) {
-        let start = self.sockets.partition_point(|socket| socket.inode < inode);
-        (u32::try_from(start).unwrap_or(u32::MAX), of_inode(&self.sockets[start..], inode))
-    }
-
     /// True when this socket would have been seen if it were still there.
     #[must_use]
     pub fn would_see(&self, socket: &Socket) -> bool {
@@ -301,6 +296,9 @@ impl Look {
         if large {
             self.set_apart(known, &mut missing);
         }
+        if !self.everything && tcp_sockets().is_some_and(|count| count > missing.len() as u64 * TAKING) {
+            self.take(namespaces, &mut missing, census);
+        }
         if !missing.is_empty() && !self.everything {
             let near: BTreeSet<u64> =
                 missing.values().map(|&(process, _)| self.scan.processes[process as usize].netns).collect();
@@ -321,24 +319,51 @@ impl Look {
             let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
             missing.retain(|inode, _| !found.contains(inode));
         }
+        self.take(namespaces, &mut missing, census);
+    }
+
+    /// Asks sockets themselves what they are, and the kernel about those that
+    /// are in use. What is left is not to be had.
+    fn take(
+        &mut self,
+        namespaces: &Namespaces,
+        missing: &mut HashMap<u64, (u32, u32)>,
+        census: &mut Census<'_>,
+    ) {
         if missing.len() > MOST_TAKEN {
             self.degraded.insert("too_many_unknown");
         }
-        for (&inode, &(process, fd)) in missing.iter().take(MOST_TAKEN) {
+        let mut found: Vec<Socket> = Vec::new();
+        for (inode, (process, fd)) in missing.drain().take(MOST_TAKEN) {
             match taken::take(self.scan.processes[process as usize].pid, fd, inode) {
-                Taken::Socket(socket) => {
-                    self.strategy.insert("taken");
-                    if socket.kind() == Some(Kind::Listener) {
-                        let place = (socket.netns, socket.protocol.ports(), socket.local.port());
-                        census.listeners.insert(place);
-                    }
-                    census.sockets.push(*socket);
-                }
+                Taken::Socket(socket) => found.push(*socket),
                 Taken::Other => self.others.push(inode),
                 Taken::Idle => self.idle.push(inode),
                 // It was closed meanwhile, most likely.
                 Taken::Unknown => self.scan.races += 1,
             }
+        }
+        if found.is_empty() {
+            return;
+        }
+        self.strategy.insert("taken");
+        // Only the kernel knows the state of a connection.
+        let wanted: BTreeSet<u64> = found.iter().map(|socket| socket.netns).collect();
+        let wanted: Vec<u64> = wanted.into_iter().collect();
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + DUMP);
+        namespaces.visit(&wanted, |netns| {
+            for socket in found.iter_mut().filter(|socket| socket.netns == netns && socket.cookie != 0) {
+                if let Ok(Some(exact)) = sock_diag::find(socket, deadline) {
+                    let protocol = socket.protocol;
+                    *socket = Socket { protocol, ..exact };
+                }
+            }
+        });
+        for socket in found {
+            if socket.kind() == Some(Kind::Listener) {
+                census.listeners.insert((socket.netns, socket.protocol.ports(), socket.local.port()));
+            }
+            census.sockets.push(socket);
         }
     }
 

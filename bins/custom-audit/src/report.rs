@@ -8,7 +8,7 @@ use crate::change::{Gone, Present};
 use crate::config::ProcessKey;
 use crate::detail::exe::Location;
 use crate::detail::{Brief, Detail, root_reason};
-use crate::event::{End, Head, HeldPart, Listed, ProcessPart, SocketPart, Text};
+use crate::event::{End, Head, HeldPart, IpText, Listed, ProcessPart, SocketPart, Text};
 use crate::known::{Holding, KnownProcess, Unheld};
 use crate::look::Look;
 use crate::look::descriptor::{Held, Process};
@@ -182,11 +182,18 @@ fn other_end(socket: &Socket) -> SocketAddr {
     socket.remote
 }
 
+/// The addresses of a socket, as text.
+#[must_use]
+pub fn addresses(socket: &Socket) -> [IpText; 2] {
+    [IpText::new(socket.local.ip()), IpText::new(socket.remote.ip())]
+}
+
 /// What is said of a socket, whoever holds it.
 #[must_use]
 pub fn socket<'a>(
     context: &Context<'a>,
     socket: &Socket,
+    [local, remote]: &'a [IpText; 2],
     holding: &Holding,
     news: &News<'a>,
 ) -> SocketPart<'a> {
@@ -222,7 +229,7 @@ pub fn socket<'a>(
         return part;
     }
     part.state = (!news.gone).then(|| socket.state_name());
-    part.local_ip = Some(Text(socket.local.ip()));
+    part.local_ip = Some(local.as_str());
     if socket.protocol == Protocol::Raw {
         part.ip_protocol = Some(socket.local.port());
     } else {
@@ -231,7 +238,7 @@ pub fn socket<'a>(
     if socket.remote.ip().is_unspecified() {
         part.bind_scope = Some(scope(socket.local.ip()));
     } else {
-        part.remote_ip = Some(Text(socket.remote.ip()));
+        part.remote_ip = Some(remote.as_str());
         part.remote_port = (socket.remote.port() != 0).then_some(socket.remote.port());
         part.remote_scope = Some(scope(socket.remote.ip()));
         part.new_remote = news.new_remote;

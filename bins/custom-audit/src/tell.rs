@@ -12,7 +12,7 @@ use crate::call::Stop;
 use crate::change::{self, Changes, Listeners, Present};
 use crate::config::Settings;
 use crate::detail::{Brief, Details};
-use crate::event::{self, Line};
+use crate::event::{join, join_written};
 use crate::host::{self, Names};
 use crate::known::{
     Holding, Known, KnownProcess, Lost, MOST_EXECUTABLES, MOST_LOST, MOST_REMOTES, MOST_SOCKETS,
@@ -58,8 +58,6 @@ pub struct Teller<'a> {
     pub failed: Option<io::Error>,
     /// Names of users.
     pub names: Names,
-    /// Where parts of events are written.
-    pub parts: Line,
     /// What is said of each process of this look.
     pub processes: HashMap<u32, Vec<u8>>,
 }
@@ -100,7 +98,6 @@ impl<'a> Teller<'a> {
             counts: Counts::default(),
             failed: None,
             names: Names::default(),
-            parts: Line::default(),
             processes: HashMap::new(),
         }
     }
@@ -344,10 +341,10 @@ impl<'a> Teller<'a> {
                     hint: Some(report::hint(&unheld.socket, scene.look.scan.unreadable > 0)),
                     ..News::default()
                 };
-                let Teller { context, parts, .. } = self;
+                let (context, addresses) = (&self.context, report::addresses(&unheld.socket));
                 lines.say(|line| {
-                    parts.begin(line, &report::unheld_head(context, unheld, &news))?;
-                    parts.join(line, &report::socket(context, &unheld.socket, &unheld.holding, &news))
+                    serde_json::to_writer(&mut *line, &report::unheld_head(context, unheld, &news))?;
+                    join(line, &report::socket(context, &unheld.socket, &addresses, &unheld.holding, &news))
                 })
             }
             Subject::Gone(at) => {
@@ -358,12 +355,13 @@ impl<'a> Teller<'a> {
                     _ => Direction::Listen,
                 };
                 let news = News { direction: Some(direction), gone: true, ..News::default() };
-                let Teller { context, parts, names, .. } = self;
+                let addresses = report::addresses(gone.socket);
+                let Teller { context, names, .. } = self;
                 lines.say(|line| {
                     let user = names.user(gone.process.euid);
-                    parts.begin(line, &report::gone_head(context, gone, &news, user))?;
-                    parts.join(line, &report::socket(context, gone.socket, &gone.holding, &news))?;
-                    parts.join(line, &report::former(gone.process))
+                    serde_json::to_writer(&mut *line, &report::gone_head(context, gone, &news, user))?;
+                    join(line, &report::socket(context, gone.socket, &addresses, &gone.holding, &news))?;
+                    join(line, &report::former(gone.process))
                 })
             }
         }
@@ -383,7 +381,7 @@ impl<'a> Teller<'a> {
             let detail = self.details.detail(index, process);
             let exe = detail.as_ref().map_or("", |detail| detail.brief.exe.as_str());
             let new_exe = (!full).then(|| scene.known.executables.is_new(&exe));
-            let part = event::part(&report::process(process, detail.as_deref(), new_exe))?;
+            let part = serde_json::to_vec(&report::process(process, detail.as_deref(), new_exe))?;
             self.processes.insert(index, part);
         }
         let brief = self.details.brief(index, process);
@@ -395,13 +393,14 @@ impl<'a> Teller<'a> {
         };
         let one = [process.pid];
         let pids = holders.0.get(&socket.inode).map_or(&one[..], Vec::as_slice);
-        let Teller { context, parts, names, processes, .. } = self;
+        let addresses = report::addresses(socket);
+        let Teller { context, names, processes, .. } = self;
         lines.say(|line| {
             let user = names.user(process.euid);
-            parts.begin(line, &report::present_head(context, present, process, &news, user))?;
-            parts.join(line, &report::socket(context, socket, &present.holding, &news))?;
-            parts.join(line, &report::held(present, process, pids))?;
-            event::join(line, processes.get(&index).map_or(&[][..], Vec::as_slice));
+            serde_json::to_writer(&mut *line, &report::present_head(context, present, process, &news, user))?;
+            join(line, &report::socket(context, socket, &addresses, &present.holding, &news))?;
+            join(line, &report::held(present, process, pids))?;
+            join_written(line, processes.get(&index).map_or(&[][..], Vec::as_slice));
             Ok(())
         })
     }

@@ -87,7 +87,10 @@ impl Look {
                 let is_there = match socket.protocol {
                     Protocol::Raw | Protocol::Packet => tables.contains(&socket.inode),
                     // Without sock_diag it must be believed.
-                    _ => socket.cookie == 0 || sock_diag::is_there(socket, deadline).unwrap_or(true),
+                    _ => {
+                        socket.cookie == 0
+                            || sock_diag::find(socket, deadline).map_or(true, |found| found.is_some())
+                    }
                 };
                 if is_there {
                     there.push(socket.clone());

@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{namespace, of_inode, sock_diag};
+use super::{namespace, sock_diag};
 use crate::known::{self, Known, MOST_STRANGERS};
 use crate::socket::{Kind, Protocol, Socket};
 
 /// Sockets as the kernel shows them, sorted into what is of interest.
 pub(super) struct Census<'a> {
     sorter: Sorter<'a>,
+    /// Of the known sockets: what is looked through so often should be small.
+    inodes: Vec<u64>,
     /// Held by processes of root, as far as is known.
     pub(super) sockets: Vec<Socket>,
     /// Made by root, and held by nobody so far.
@@ -35,6 +37,10 @@ pub(super) enum Sorter<'a> {
 impl<'a> Census<'a> {
     pub(super) fn new(sorter: Sorter<'a>) -> Census<'a> {
         Census {
+            inodes: match sorter {
+                Sorter::Held(_) => Vec::new(),
+                Sorter::Known(known) => known.sockets.iter().map(|socket| socket.inode).collect(),
+            },
             sorter,
             sockets: Vec::new(),
             strays: Vec::new(),
@@ -101,11 +107,18 @@ impl<'a> Census<'a> {
         self.total = u32::try_from(total).unwrap_or(u32::MAX);
     }
 
+    /// The sockets that were known by this inode.
+    fn before<'b>(&self, known: &'b Known, inode: u64) -> &'b [Socket] {
+        let start = self.inodes.partition_point(|&known| known < inode);
+        let length = self.inodes[start..].iter().take_while(|&&known| known == inode).count();
+        &known.sockets[start..start + length]
+    }
+
     fn sort(&mut self, socket: Socket) {
         let is_held = match self.sorter {
             Sorter::Held(held) => held.contains(&socket.inode),
             Sorter::Known(known) => {
-                let before = of_inode(&known.sockets, socket.inode);
+                let before = self.before(known, socket.inode);
                 if before.is_empty() && socket.inode != 0 && !known.is_stranger(&socket)
                     || !before.is_empty() && !before.iter().any(|before| before.is_same(&socket))
                 {

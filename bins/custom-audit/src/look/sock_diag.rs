@@ -203,12 +203,12 @@ fn ask(
     }
 }
 
-/// True while a socket of this thread's network namespace is there, by its
-/// ends and its cookie.
+/// A socket of this thread's network namespace, by its ends and its cookie;
+/// `None` when it is there no more.
 ///
 /// # Errors
 /// When the kernel has no sock_diag, or the deadline has passed.
-pub fn is_there(socket: &Socket, deadline: Instant) -> io::Result<bool> {
+pub fn find(socket: &Socket, deadline: Instant) -> io::Result<Option<Socket>> {
     let protocol = if socket.protocol.is_tcp() { TCP } else { UDP };
     let family = if socket.ipv6 { AF_INET6 } else { AF_INET };
     let mut request = vec![family, protocol, 0, 0];
@@ -240,13 +240,14 @@ pub fn is_there(socket: &Socket, deadline: Instant) -> io::Result<bool> {
     let mut asked = netlink::Socket::open(SockProtocol::NetlinkSockDiag, deadline)?;
     let mut messages = Messages::new();
     messages.begin(BY_FAMILY, ACK, &request).finish();
-    let mut found = false;
+    let mut found = None;
+    let part = if protocol == UDP { Part::Udp } else { Part::Connected };
     match asked.talk(&mut messages, 1, &mut |reply| {
-        let entry = Entry::new(reply.payload, Part::Connected, socket.netns);
-        found |= entry.is_some_and(|entry| entry.inode() == socket.inode);
+        let entry = Entry::new(reply.payload, part, socket.netns);
+        found = entry.filter(|entry| entry.inode() == socket.inode).and_then(|entry| entry.socket());
     }) {
         Ok(()) => Ok(found),
-        Err(refusal) if matches!(refusal.errno(), Errno::ENOENT | Errno::ESTALE) => Ok(false),
+        Err(refusal) if matches!(refusal.errno(), Errno::ENOENT | Errno::ESTALE) => Ok(None),
         Err(refusal) => Err(refusal.error),
     }
 }
@@ -311,19 +312,19 @@ mod tests {
             let waiting = of(&found(Part::Listening), &listener);
             let connected = of(&found(Part::Connected), &server);
             for socket in [&waiting, &connected] {
-                assert!(is_there(socket, soon).unwrap(), "{socket:?}");
+                assert_eq!(find(socket, soon).unwrap().as_ref(), Some(socket));
                 let other = Socket { cookie: socket.cookie + 1, ..socket.clone() };
-                assert!(!is_there(&other, soon).unwrap(), "another one with the same ends");
+                assert_eq!(find(&other, soon).unwrap(), None, "another one with the same ends");
             }
             drop((listener, client, server));
-            assert!(!is_there(&waiting, soon).unwrap() && !is_there(&connected, soon).unwrap());
+            assert_eq!((find(&waiting, soon).unwrap(), find(&connected, soon).unwrap()), (None, None));
         }
         for bound in ["127.0.0.1:0", "[::]:0"] {
             let udp = UdpSocket::bind(bound).unwrap();
             let socket = of(&found(Part::Udp), &udp);
-            assert!(is_there(&socket, soon).unwrap());
+            assert_eq!(find(&socket, soon).unwrap(), Some(socket.clone()));
             drop(udp);
-            assert!(!is_there(&socket, soon).unwrap());
+            assert_eq!(find(&socket, soon).unwrap(), None);
         }
     }
 

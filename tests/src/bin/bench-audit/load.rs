@@ -73,7 +73,7 @@ const fn load(root: Part, others: Part) -> Load {
 /// As many sockets as a shell loop gets through; a host as there are many; few
 /// and many; and few of root among many of others.
 pub(super) static LOADS: [Load; 6] = [
-    Load { shell: true, ..load(part(50, 5), part(0, 0)) },
+    Load { shell: true, ..load(part(50, 5), part(50, 5)) },
     Load { distinct: true, ..load(Part { sockets: 50, listeners: 10, processes: 20 }, part(300, 150)) },
     Load { than_ss: Some([5.0, 4.0]), ..load(part(100, 10), part(1_000, 100)) },
     Load { than_ss: Some([3.0, 2.0]), memory: Some(16.0), ..load(part(10_000, 10), part(3_000, 300)) },
