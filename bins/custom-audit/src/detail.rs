@@ -74,6 +74,27 @@ pub struct Detail {
     pub start_time: Option<String>,
 }
 
+impl Detail {
+    /// The same with texts so short that an event about it fits into a line,
+    /// whatever they are made of.
+    #[must_use]
+    pub fn shortened(&self) -> Detail {
+        let cut = |text: &str, most| legible(text.as_bytes(), most);
+        Detail {
+            brief: Rc::new(Brief {
+                exe: cut(&self.brief.exe, 300),
+                cgroup: cut(&self.brief.cgroup, 120),
+                unit: cut(&self.brief.unit, 80),
+                ..Brief::clone(&self.brief)
+            }),
+            command_line: cut(&self.command_line, 200),
+            parent_exe: self.parent_exe.as_deref().map(|path| cut(path, 120)),
+            ancestry: cut(&self.ancestry, 120),
+            ..self.clone()
+        }
+    }
+}
+
 /// Reads details, and keeps those of this run.
 #[derive(Debug)]
 pub struct Details {

@@ -327,3 +327,6 @@ fn filled(text: &str) -> Option<&str> {
 fn small(number: u32) -> Option<u32> {
     i32::try_from(number).is_ok().then_some(number)
 }
+
+#[cfg(test)]
+mod tests;

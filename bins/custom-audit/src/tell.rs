@@ -1,6 +1,7 @@
 //! What is said of one look, and what is remembered of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::allow::Facts;
 use crate::call::Stop;
 use crate::change::{self, Changes, Listeners, Present};
 use crate::config::Settings;
-use crate::detail::{Brief, Details};
+use crate::detail::{Brief, Detail, Details};
 use crate::event::{join, join_written};
 use crate::host::{self, Names};
 use crate::known::{
@@ -377,12 +378,11 @@ impl<'a> Teller<'a> {
         let (index, socket) = (present.holding.process, present.socket);
         let process = &scene.look.scan.processes[index as usize];
         let full = self.context.full;
-        if !self.processes.contains_key(&index) {
-            let detail = self.details.detail(index, process);
-            let exe = detail.as_ref().map_or("", |detail| detail.brief.exe.as_str());
-            let new_exe = (!full).then(|| scene.known.executables.is_new(&exe));
-            let part = serde_json::to_vec(&report::process(process, detail.as_deref(), new_exe))?;
-            self.processes.insert(index, part);
+        let detail = self.details.detail(index, process);
+        let exe = detail.as_ref().map_or("", |detail| detail.brief.exe.as_str());
+        let new_exe = (!full).then(|| scene.known.executables.is_new(&exe));
+        if let Entry::Vacant(unknown) = self.processes.entry(index) {
+            unknown.insert(serde_json::to_vec(&report::process(process, detail.as_deref(), new_exe))?);
         }
         let brief = self.details.brief(index, process);
         let news = News {
@@ -395,14 +395,21 @@ impl<'a> Teller<'a> {
         let pids = holders.0.get(&socket.inode).map_or(&one[..], Vec::as_slice);
         let addresses = report::addresses(socket);
         let Teller { context, names, processes, .. } = self;
-        lines.say(|line| {
+        let mut write = |line: &mut Vec<u8>, about: &[u8]| {
             let user = names.user(process.euid);
             serde_json::to_writer(&mut *line, &report::present_head(context, present, process, &news, user))?;
             join(line, &report::socket(context, socket, &addresses, &present.holding, &news))?;
             join(line, &report::held(present, process, pids))?;
-            join_written(line, processes.get(&index).map_or(&[][..], Vec::as_slice));
+            join_written(line, about);
             Ok(())
-        })
+        };
+        if lines.say(|line| write(line, processes.get(&index).map_or(&[][..], Vec::as_slice)))? {
+            return Ok(true);
+        }
+        // Somebody gave long names to everything that has one.
+        let short = detail.as_deref().map(Detail::shortened);
+        let about = serde_json::to_vec(&report::process(process, short.as_ref(), new_exe))?;
+        lines.say(|line| write(line, &about))
     }
 
     /// The executable of what was said, and whom it talked to.

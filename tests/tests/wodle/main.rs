@@ -12,6 +12,7 @@ mod config;
 mod diff;
 mod doctor;
 mod ends;
+mod hang;
 mod limit;
 mod memory;
 mod output;
