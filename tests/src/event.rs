@@ -110,6 +110,7 @@ const SOCKET: Table = &[
     ("family", One(&["ipv4", "ipv6", "packet"])),
     ("state", One(STATES)),
     ("direction", One(&["inbound", "outbound", "listen"])),
+    ("direction_by", One(&["listener", "ports"])),
     ("remote_scope", One(REMOTE_SCOPES)),
     ("bind_scope", One(BIND_SCOPES)),
     ("srcip", Ip),
@@ -330,7 +331,7 @@ impl Kind {
             Octal => text.len() == 4 && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)),
             One(allowed) => allowed.contains(&text),
             Reason => {
-                ["euid0", "suid0", "ruid0"].contains(&text)
+                ["euid0", "suid0", "ruid0", "thread"].contains(&text)
                     || text.strip_prefix("cap:").is_some_and(|names| names.split(',').all(|n| !n.is_empty()))
             }
             Process => match value {

@@ -51,7 +51,7 @@ pub struct Facts<'a> {
     pub remote: Option<IpAddr>,
     /// The port of the service; `None` of raw and packet sockets.
     pub port: Option<u16>,
-    /// The systemd unit; empty without one.
+    /// The unit of the host's systemd; empty without one.
     pub unit: &'a str,
     /// Where the connection came from; `None` of raw and packet sockets.
     pub direction: Option<Direction>,
@@ -89,7 +89,7 @@ impl Allow {
     pub fn takes(&self, facts: &Facts<'_>) -> bool {
         let any = |empty: bool, found: bool| empty || found;
         (self.even_suspicious || !facts.suspicious)
-            && (self.containers || self.exe.is_none() || !facts.in_container)
+            && (self.containers || !facts.in_container || self.exe.is_none() && self.units.is_empty())
             && self.exe.as_ref().is_none_or(|exe| exe == facts.exe)
             && self.sha256.is_none_or(|sha256| facts.sha256 == Some(sha256))
             && any(
@@ -216,6 +216,7 @@ mod tests {
         assert!(!plain.takes(&contained));
         assert!(allow("exe = \"/usr/sbin/sshd\"\ncontainers = true\n").takes(&contained));
         assert!(allow("remotes = [\"10.0.0.0/8\"]\n").takes(&contained));
+        assert!(!allow("units = [\"ssh.service\"]\n").takes(&contained), "a unit of its own");
         let unhashed = Facts { sha256: None, ..facts() };
         let pinned = format!("exe = \"/usr/sbin/sshd\"\nsha256 = \"{}\"\n", "ab".repeat(32));
         assert!(!allow(&pinned).takes(&unhashed));

@@ -40,7 +40,7 @@ type Faults = Vec<Wrong>;
 #[must_use]
 pub fn audit(call: &Call) -> u8 {
     let (began, stop) = (Instant::now(), Stop::new());
-    let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let timestamp = timestamp();
     let scan_id = format!("{:x}-{:x}", crate::now(), std::process::id());
     let host = Host::this();
     let (settings, broken) = call.settings();
@@ -48,10 +48,10 @@ pub fn audit(call: &Call) -> u8 {
     let output = output(&settings, &mut faults);
     let mut lines: Out<'_> = Out::new(output, Box::new(|| stop.deadline()));
     let mut teller = None;
-    let seen = State::for_run(call, &mut faults).and_then(|(state, known)| {
+    let seen = open_state(call, &mut faults).and_then(|(state, known)| {
         let known = known.after_boot(&host::boot());
         let context = Context {
-            timestamp: &timestamp,
+            timestamp: timestamp.clone(),
             now: crate::now(),
             scan_id: &scan_id,
             run: known.run.saturating_add(1),
@@ -120,14 +120,19 @@ pub fn audit(call: &Call) -> u8 {
 /// Says, as an event, that the wodle's command line is wrong.
 #[must_use]
 pub fn misused(error: &str) -> u8 {
-    let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let timestamp = timestamp();
     let head = Head::new(&timestamp, "error", "custom-audit", ProcessKey::Object)
         .of(std::process::id().cast_signed(), "root");
-    let error = legible(error.lines().next().unwrap_or_default().as_bytes(), 1000);
+    let error = error.lines().next().unwrap_or_default();
+    let error = legible(error.strip_prefix("error: ").unwrap_or(error).as_bytes(), 1000);
     let mut lines = Out::new(Output::standard(), Box::new(|| Instant::now() + PATIENCE));
     let _ = line(&mut lines, &Fault { head, error_kind: "usage", error, scan_id: "none" });
     let _ = lines.flush();
     MISUSED
+}
+
+fn timestamp() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 fn output(settings: &Settings, faults: &mut Faults) -> Output {
@@ -138,46 +143,44 @@ fn output(settings: &Settings, faults: &mut Faults) -> Output {
     })
 }
 
-impl State {
-    /// The state of this run, and what is in it. A run that says everything
-    /// peeks at it for its hashes, and keeps none.
-    fn for_run(call: &Call, faults: &mut Faults) -> Result<(Option<State>, Known), Wrong> {
-        let peeked = State::peek(&call.state_dir);
-        if call.full {
-            let known = match peeked.read() {
-                Ok(Contents::Good(known)) => Known { hashes: known.hashes, ..Known::default() },
-                _ => Known::default(),
-            };
-            return Ok((None, known));
-        }
-        let state = match State::open(&call.state_dir, Instant::now() + PATIENCE) {
-            Ok(state) => Some(state),
-            Err(StateError::Busy) => return Err(("busy", StateError::Busy.to_string())),
-            // What cannot be written may still be read.
-            Err(error) => {
-                faults.push(("state_unwritable", error.to_string()));
-                None
-            }
+/// The state of this run, and what is in it. A run that says everything
+/// peeks at it for its hashes, and keeps none.
+fn open_state(call: &Call, faults: &mut Faults) -> Result<(Option<State>, Known), Wrong> {
+    let peeked = State::peek(&call.state_dir);
+    if call.full {
+        let known = match peeked.read() {
+            Ok(Contents::Good(known)) => Known { hashes: known.hashes, ..Known::default() },
+            _ => Known::default(),
         };
-        let known = match state.as_ref().unwrap_or(&peeked).read() {
-            Ok(Contents::Good(known)) => *known,
-            Ok(Contents::Absent) => Known::default(),
-            Ok(Contents::Bad(reason, aside)) => {
-                let aside =
-                    if state.is_some() { format!(", and is now {}", aside.display()) } else { String::new() };
-                faults.push((
-                    "state_reset",
-                    format!("the state is not believed ({reason}){aside}: a new baseline begins"),
-                ));
-                Known::default()
-            }
-            Err(error) => {
-                faults.push(("state_reset", format!("{error}: a new baseline begins")));
-                Known::default()
-            }
-        };
-        Ok((state, known))
+        return Ok((None, known));
     }
+    let state = match State::open(&call.state_dir, Instant::now() + PATIENCE) {
+        Ok(state) => Some(state),
+        Err(StateError::Busy) => return Err(("busy", StateError::Busy.to_string())),
+        // What cannot be written may still be read.
+        Err(error) => {
+            faults.push(("state_unwritable", error.to_string()));
+            None
+        }
+    };
+    let known = match state.as_ref().unwrap_or(&peeked).read() {
+        Ok(Contents::Good(known)) => *known,
+        Ok(Contents::Absent) => Known::default(),
+        Ok(Contents::Bad(reason, aside)) => {
+            let aside =
+                if state.is_some() { format!(", and is now {}", aside.display()) } else { String::new() };
+            faults.push((
+                "state_reset",
+                format!("the state is not believed ({reason}){aside}: a new baseline begins"),
+            ));
+            Known::default()
+        }
+        Err(error) => {
+            faults.push(("state_reset", format!("{error}: a new baseline begins")));
+            Known::default()
+        }
+    };
+    Ok((state, known))
 }
 
 /// What was seen, and is known then.
@@ -200,6 +203,7 @@ fn watch(
     let (mut known, mut last, mut looks) = (known, None, 0);
     loop {
         let now = crate::now();
+        (teller.context.now, teller.context.timestamp) = (now, timestamp());
         let want = Want { everything: call.full, now, full_look: teller.settings.full_look.as_secs() };
         let look = Look::new(&known, want, &|| teller.stop.is_told());
         let Some(look) = look.map_err(|error| ("proc", format!("/proc: {error}")))? else { break };

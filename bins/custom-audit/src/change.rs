@@ -2,12 +2,13 @@
 //! who held one that is gone.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use crate::known::{Holding, Known, KnownProcess, Unheld};
 use crate::look::Look;
 use crate::look::descriptor::Held;
-use crate::socket::{Direction, Kind, Protocol, Socket};
+use crate::socket::{Direction, Kind, Place, Socket};
 
 /// A socket and who holds it.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +53,7 @@ pub fn compare<'a>(known: &'a Known, look: &'a Look, run: u32, now: u64) -> Chan
     // Held, sockets and holdings are all in the order of inodes.
     let (mut sockets_at, mut before_at) = (0, 0);
     let mut matched = vec![false; known.holdings.len()];
-    let fresh = Holding { first_seen: now, first_run: run, ..Holding::default() };
+    let fresh = Holding { first_seen: now, first_run: run, baseline: known.run == 0, ..Holding::default() };
     for fds in look.scan.held.chunk_by(|one, other| (one.inode, one.process) == (other.inode, other.process))
     {
         let Some(held) = fds.first() else { continue };
@@ -124,7 +125,7 @@ fn advance<T>(at: &mut usize, items: &[T], is_before: impl Fn(&T) -> bool) {
 /// Where somebody takes connections, or did last time.
 #[derive(Debug)]
 pub struct Listeners {
-    places: HashSet<(u64, Protocol, u16)>,
+    places: HashSet<Place>,
     /// Ports that the kernel gives to who asks for none.
     ephemeral: RangeInclusive<u16>,
 }
@@ -134,11 +135,20 @@ impl Listeners {
     #[must_use]
     pub fn new(look: &Look, known: &Known, ephemeral: RangeInclusive<u16>) -> Listeners {
         let before = known.sockets.iter().filter(|socket| socket.kind() == Some(Kind::Listener));
-        let before = before.map(|socket| (socket.netns, socket.protocol.ports(), socket.local.port()));
+        let before = before.map(Socket::place);
         Listeners { places: look.listeners.iter().copied().chain(before).collect(), ephemeral }
     }
 
-    /// Where a connection came from: to a port that somebody takes
+    /// True when somebody takes connections where this one has our end.
+    #[must_use]
+    pub fn is_listened_at(&self, socket: &Socket) -> bool {
+        let place = socket.place();
+        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let at = |ip| Place { local: SocketAddr::new(ip, place.local.port()), ..place };
+        self.places.contains(&place) || any.into_iter().any(|ip| self.places.contains(&at(ip)))
+    }
+
+    /// Where a connection came from: to a place where somebody takes
     /// connections at it came from outside. Of a listener that is gone, the
     /// ports tell: who connects is given an ephemeral one.
     #[must_use]
@@ -148,7 +158,7 @@ impl Listeners {
             Kind::Listener => Some(Direction::Listen),
             Kind::Connection => {
                 let (local, remote) = (socket.local.port(), socket.remote.port());
-                let known = self.places.contains(&(socket.netns, socket.protocol.ports(), local));
+                let known = self.is_listened_at(socket);
                 let by_ports = !self.ephemeral.contains(&local) && self.ephemeral.contains(&remote);
                 Some(if known || by_ports { Direction::Inbound } else { Direction::Outbound })
             }
@@ -161,7 +171,7 @@ mod tests {
     use super::*;
     use crate::look::descriptor::{Process, Scan};
     use crate::look::process::Reason;
-    use crate::socket::{ESTABLISHED, LISTEN, nowhere};
+    use crate::socket::{ESTABLISHED, LISTEN, Protocol, nowhere};
 
     fn socket(inode: u64, local: &str, remote: &str) -> Socket {
         let remote = if remote.is_empty() { nowhere() } else { remote.parse().unwrap() };
@@ -190,6 +200,7 @@ mod tests {
             reason: Reason::Effective,
             netns: 1,
             descriptors: 0,
+            threads: false,
         }
     }
 
@@ -220,6 +231,7 @@ mod tests {
             name: "p".into(),
             exe: String::new(),
             descriptors: 0,
+            threads: false,
         };
         Known {
             run: 1,
@@ -287,7 +299,8 @@ mod tests {
         let mut known = Known::default();
         known.sockets.push(socket(1, "0.0.0.0:50000", ""));
         let mut there = Look { scan: listening.scan, ..Look::default() };
-        there.listeners.insert((1, Protocol::Tcp, 22));
+        there.listeners.insert(socket(2, "0.0.0.0:22", "").place());
+        there.listeners.insert(socket(3, "127.0.0.1:40022", "").place());
         let listeners = Listeners::new(&there, &known, 32768..=60999);
         for (local, remote, expected) in [
             ("10.0.0.1:22", "10.0.0.2:50001", Direction::Inbound),
@@ -296,6 +309,8 @@ mod tests {
             ("10.0.0.1:50001", "10.0.0.2:50000", Direction::Outbound),
             ("10.0.0.1:4444", "10.0.0.2:50002", Direction::Inbound),
             ("10.0.0.1:700", "10.0.0.2:2049", Direction::Outbound),
+            ("10.0.0.1:40022", "10.0.0.2:40000", Direction::Outbound),
+            ("127.0.0.1:40022", "127.0.0.1:40000", Direction::Inbound),
         ] {
             assert_eq!(listeners.direction(&socket(3, local, remote)), Some(expected), "{local} {remote}");
         }

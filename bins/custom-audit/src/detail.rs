@@ -334,6 +334,7 @@ pub fn root_reason(reason: Reason) -> String {
         Reason::Effective => "euid0".to_owned(),
         Reason::Saved => "suid0".to_owned(),
         Reason::Real => "ruid0".to_owned(),
+        Reason::Thread => "thread".to_owned(),
         Reason::Capabilities(caps) => {
             let names = LIKE_ROOT.iter().filter(|(number, _)| caps & 1 << number != 0).map(|(_, name)| *name);
             format!("cap:{}", names.collect::<Vec<_>>().join(","))
@@ -430,6 +431,7 @@ mod tests {
             reason: Reason::Effective,
             netns: 0,
             descriptors: 0,
+            threads: false,
         };
         let mut details = Details::new(
             Hashes::new(Vec::new(), crate::config::Hash::default(), 1),

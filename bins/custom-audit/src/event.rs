@@ -235,6 +235,8 @@ part! {
     state: &'static str,
     /// Where it came from.
     direction: &'static str,
+    /// What tells so.
+    direction_by: &'static str,
     /// What kind of place the other end is.
     remote_scope: &'static str,
     /// From where a listener can be reached.

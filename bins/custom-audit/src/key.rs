@@ -48,7 +48,7 @@ const FLAG: &[(&str, &str)] = &[("true", "it is so"), ("false", "it is not so")]
 
 /// All of them, in the order in which they are written.
 pub const KEYS: &[Key] = &[
-    key("timestamp", ALL, "when the run began (RFC 3339, UTC)"),
+    key("timestamp", ALL, "when it was looked (RFC 3339, UTC); of summary and error, when the run began"),
     choice("wodle", ALL, "which wodle says so: rules begin with it", &[("system-audit", "custom-audit")]),
     choice("schema", ALL, "the version of these keys", &[("1", "this one")]),
     choice(
@@ -141,6 +141,18 @@ pub const KEYS: &[Key] = &[
             ("listen", "it waits for others"),
         ],
     ),
+    choice(
+        "direction_by",
+        "conn_new, conn_open",
+        "what tells the direction",
+        &[
+            ("listener", "somebody listens at our end, now or in the last run"),
+            (
+                "ports",
+                "nobody does: our end began, unless the ports say otherwise. Who chooses the ports of both ends can deceive",
+            ),
+        ],
+    ),
     choice("remote_scope", "sockets with another end", "what kind of place the other end is", PLACES),
     choice("bind_scope", "sockets without another end", "from where it can be reached", PLACES),
     key(
@@ -185,6 +197,7 @@ pub const KEYS: &[Key] = &[
             ("euid0", "its effective uid is 0"),
             ("suid0", "its saved uid is 0: it can become root when it likes"),
             ("ruid0", "its real uid is 0: likewise"),
+            ("thread", "one of its threads is root"),
             (
                 "cap:NAME,…",
                 "it may use these capabilities, any of which is enough, in the initial user namespace",
@@ -279,7 +292,7 @@ pub const KEYS: &[Key] = &[
     choice(
         "baseline",
         "summary; events about a socket, without --full",
-        "whether it was there in the first run of all, when everything was new; in the summary, whether this was that run",
+        "whether it was there at the first look of all, when everything was new; in the summary, whether this was that run",
         FLAG,
     ),
     key(

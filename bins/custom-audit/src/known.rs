@@ -79,6 +79,8 @@ pub struct KnownProcess {
     pub exe: String,
     /// How many descriptors it had; 0 where the kernel does not count them.
     pub descriptors: u32,
+    /// True when it takes a look at its threads to know it.
+    pub threads: bool,
 }
 
 /// A socket held by a process.
@@ -100,6 +102,8 @@ pub struct Holding {
     pub inbound: bool,
     /// True of one that was standard input, output or error.
     pub stdio: bool,
+    /// True of what was there at the first look of all.
+    pub baseline: bool,
 }
 
 /// A socket of root that no process holds.

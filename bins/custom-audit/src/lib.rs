@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,8 +51,9 @@ pub fn now() -> u64 {
 pub fn run() -> ExitCode {
     let cli = match <cli::Cli as clap::Parser>::try_parse() {
         Ok(cli) => cli,
-        // What clap would print would become events.
-        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--wodle") => {
+        // Where nobody reads it at a terminal, what clap would print may
+        // become events.
+        Err(error) if error.use_stderr() && !std::io::stderr().is_terminal() => {
             return ExitCode::from(audit::misused(&error.to_string()));
         }
         Err(error) => error.exit(),

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::known::{self, Elsewhere, Known, MOST_STRANGERS};
-use crate::socket::{Kind, Protocol, Socket};
+use crate::socket::{Kind, Place, Socket};
 
 mod attribute;
 mod census;
@@ -74,8 +74,8 @@ pub struct Look {
     pub unattributed: Vec<Socket>,
     /// Names of interfaces that packet sockets are bound to, by namespace and index.
     pub interfaces: HashMap<(u64, u32), String>,
-    /// Where somebody takes connections: namespace, protocol, port.
-    pub listeners: HashSet<(u64, Protocol, u16)>,
+    /// Where somebody takes connections.
+    pub listeners: HashSet<Place>,
     /// Inodes of sockets that are none of ours.
     pub others: Vec<u64>,
     /// Inodes of sockets that are not in use yet.
@@ -92,6 +92,8 @@ pub struct Look {
     pub namespaces: u32,
     /// True when all connections of all namespaces were looked at.
     pub everything: bool,
+    /// True when also every process and thread was, whatever it seems to be.
+    pub complete: bool,
     /// Sockets that nobody of root holds, as [`known::identity`] knows them.
     pub strangers: Vec<u64>,
     /// Whether the tables were read first, and nothing in them was new.
@@ -136,6 +138,9 @@ impl Look {
             let hidden = known.processes.iter().filter(|process| process.euid != 0);
             hidden.map(|process| process.pid).collect()
         });
+        let threads =
+            known.processes.iter().filter(|process| process.threads).map(|process| process.pid).collect();
+        look.complete = due;
         let held: HashSet<u64>;
         let mut census;
         if !due && is_settled(known, table) && proc.counts_descriptors() {
@@ -152,7 +157,7 @@ impl Look {
             } else {
                 Believed::default()
             };
-            let trust = Trust { believed, hidden };
+            let trust = Trust { believed, hidden, threads };
             let Some(scan) = Scan::new(&proc, pids, &trust, stop)? else { return Ok(None) };
             held = scan.held.iter().map(|held| held.inode).collect();
             look.scan = scan;
@@ -162,7 +167,7 @@ impl Look {
             census = all.resort(&held);
         } else {
             // --- the descriptors first ---
-            let trust = Trust { hidden, ..Trust::default() };
+            let trust = Trust { hidden, threads, ..Trust::default() };
             let Some(scan) = Scan::new(&proc, pids, &trust, stop)? else { return Ok(None) };
             look.scan = scan;
             held = look.scan.held.iter().map(|held| held.inode).collect();
@@ -361,7 +366,7 @@ impl Look {
         });
         for socket in found {
             if socket.kind() == Some(Kind::Listener) {
-                census.listeners.insert((socket.netns, socket.protocol.ports(), socket.local.port()));
+                census.listeners.insert(socket.place());
             }
             census.sockets.push(socket);
         }
@@ -434,7 +439,7 @@ fn is_settled(known: &Known, table: Option<u64>) -> bool {
 }
 
 fn is_connected_tcp(socket: &Socket) -> bool {
-    socket.protocol == Protocol::Tcp && socket.kind() != Some(Kind::Listener)
+    socket.protocol.is_tcp() && socket.kind() != Some(Kind::Listener)
 }
 
 fn table(folder: &Path, part: Part, netns: u64, each: &mut dyn FnMut(Socket)) -> io::Result<()> {

@@ -15,15 +15,12 @@ use crate::look::descriptor::{Held, Process};
 use crate::order::Class;
 use crate::socket::{Direction, Kind, Protocol, Socket, scope};
 
-/// The number of the first run of a state: all that it saw was there before.
-pub const FIRST_RUN: u32 = 1;
-
 /// What all events of one run have in common.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// Now, as it is written.
-    pub timestamp: &'a str,
-    /// Seconds since 1970.
+    /// When it was looked, as it is written.
+    pub timestamp: String,
+    /// When it was looked, in seconds since 1970.
     pub now: u64,
     /// Which run says so.
     pub scan_id: &'a str,
@@ -46,6 +43,8 @@ pub struct Context<'a> {
 pub struct News<'a> {
     /// Where it came from.
     pub direction: Option<Direction>,
+    /// Whether a listener tells so.
+    pub by_listener: Option<bool>,
     /// A remote address that this executable never talked to.
     pub new_remote: Option<bool>,
     /// Of a packet socket.
@@ -107,14 +106,14 @@ fn present_event(kind: Option<Kind>, full: bool) -> &'static str {
 /// The first part of an event about a socket that is there.
 #[must_use]
 pub fn present_head<'a>(
-    context: &Context<'a>,
+    context: &'a Context<'_>,
     present: &Present<'_>,
     process: &'a Process,
     news: &News<'a>,
     user: &'a str,
 ) -> Head<'a> {
     let event = present_event(present.socket.kind(), context.full);
-    let head = Head::new(context.timestamp, event, &process.name, context.process_key);
+    let head = Head::new(&context.timestamp, event, &process.name, context.process_key);
     head.of(process.pid, user).between(ends(present.socket, news.interface))
 }
 
@@ -134,17 +133,17 @@ pub fn held<'a>(present: &Present<'a>, process: &Process, holders: &'a [i32]) ->
 /// The first part of an event about a socket that no process holds, of those
 /// that could be looked into.
 #[must_use]
-pub fn unheld_head<'a>(context: &Context<'a>, unheld: &Unheld, news: &News<'a>) -> Head<'a> {
-    let head = Head::new(context.timestamp, "unattributed", "none", context.process_key);
+pub fn unheld_head<'a>(context: &'a Context<'_>, unheld: &Unheld, news: &News<'a>) -> Head<'a> {
+    let head = Head::new(&context.timestamp, "unattributed", "none", context.process_key);
     head.between(ends(&unheld.socket, news.interface))
 }
 
 /// The first part of an event about a socket that is gone.
 #[must_use]
-pub fn gone_head<'a>(context: &Context<'a>, gone: &Gone<'a>, news: &News<'a>, user: &'a str) -> Head<'a> {
+pub fn gone_head<'a>(context: &'a Context<'_>, gone: &Gone<'a>, news: &News<'a>, user: &'a str) -> Head<'a> {
     let listener = gone.socket.kind() == Some(Kind::Listener);
     let event = if listener { "listen_closed" } else { "conn_closed" };
-    let head = Head::new(context.timestamp, event, &gone.process.name, context.process_key);
+    let head = Head::new(&context.timestamp, event, &gone.process.name, context.process_key);
     head.of(gone.process.pid, user).between(ends(gone.socket, news.interface))
 }
 
@@ -191,7 +190,7 @@ pub fn addresses(socket: &Socket) -> [IpText; 2] {
 /// What is said of a socket, whoever holds it.
 #[must_use]
 pub fn socket<'a>(
-    context: &Context<'a>,
+    context: &'a Context<'_>,
     socket: &Socket,
     [local, remote]: &'a [IpText; 2],
     holding: &Holding,
@@ -205,6 +204,7 @@ pub fn socket<'a>(
         netns: (socket.netns != 0).then_some(Text(socket.netns)),
         netns_host: (socket.netns != 0).then_some(socket.netns == context.host_netns),
         direction: news.direction.map(Direction::name),
+        direction_by: news.by_listener.map(|by_listener| if by_listener { "listener" } else { "ports" }),
         hint: news.hint,
         scan_id: Some(context.scan_id),
         ..SocketPart::default()
@@ -216,7 +216,7 @@ pub fn socket<'a>(
         let runs = context.run.saturating_sub(holding.first_run).saturating_add(1);
         // What is gone was not there in this run.
         part.seen_count = Some(if news.gone { runs.saturating_sub(1).max(1) } else { runs });
-        part.baseline = Some(!news.gone && holding.first_run == FIRST_RUN);
+        part.baseline = Some(!news.gone && holding.baseline);
     }
     part.family = Some(match socket.protocol {
         Protocol::Packet => "packet",

@@ -87,6 +87,17 @@ pub struct Socket {
     pub netns: u64,
 }
 
+/// Where a socket is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The network namespace.
+    pub netns: u64,
+    /// Whose ports they are.
+    pub protocol: Protocol,
+    /// The address and port.
+    pub local: SocketAddr,
+}
+
 /// What becomes of a socket in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -124,6 +135,12 @@ impl Direction {
 }
 
 impl Socket {
+    /// Where it is bound.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { netns: self.netns, protocol: self.protocol.ports(), local: self.local }
+    }
+
     /// What becomes of it in a record; `None` of one that is not in use yet.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {

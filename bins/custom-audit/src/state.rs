@@ -250,6 +250,7 @@ mod tests {
             name: "a\"b".into(),
             exe: "/bin/a".into(),
             descriptors: 7,
+            threads: false,
         });
         known.sockets.push(crate::socket::Socket {
             protocol: crate::socket::Protocol::Tcp,

@@ -158,7 +158,7 @@ impl<'a> Teller<'a> {
         let mut next = Known {
             boot: known.boot,
             run: self.context.run,
-            full_look: if look.everything && !look.scan.believed { now } else { known.full_look },
+            full_look: if look.complete { now } else { known.full_look },
             strangers: if look.has_strangers { sorted(look.strangers.clone()) } else { known.strangers },
             calm: wait == 0 && self.counts.deferred == 0,
             surprises,
@@ -219,7 +219,10 @@ impl<'a> Teller<'a> {
                 sha256: if pinned { self.details.sha256(process) } else { None },
                 remote: (!socket.remote.ip().is_unspecified()).then_some(socket.remote.ip()),
                 port: direction.is_some().then_some(service.port()),
-                unit: brief.map_or("", |brief| brief.unit.as_str()),
+                // A user may call a unit of theirs whatever they like.
+                unit: brief
+                    .filter(|brief| brief.cgroup.starts_with("/system.slice/"))
+                    .map_or("", |brief| brief.unit.as_str()),
                 direction,
                 in_container: brief.is_some_and(|brief| brief.container.is_some()),
                 suspicious: report::is_suspicious(class),
@@ -385,8 +388,10 @@ impl<'a> Teller<'a> {
             unknown.insert(serde_json::to_vec(&report::process(process, detail.as_deref(), new_exe))?);
         }
         let brief = self.details.brief(index, process);
+        let connection = socket.kind() == Some(Kind::Connection);
         let news = News {
             direction: scene.listeners.direction(socket),
+            by_listener: connection.then(|| scene.listeners.is_listened_at(socket)),
             new_remote: (!full).then(|| is_new_remote(scene.known, present, brief.as_deref())),
             interface: &report::interface(socket, scene.look),
             ..News::default()
@@ -433,6 +438,7 @@ impl<'a> Teller<'a> {
             euid: process.euid,
             name: process.name.clone(),
             descriptors: process.descriptors,
+            threads: process.threads,
             exe: self
                 .details
                 .known_exe(at)

@@ -144,6 +144,48 @@ impl CommandWodle {
     }
 }
 
+/// A `<localfile>` (4.14.7, `src/config/localfile-config.c`).
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct LocalFile {
+    /// The file that is followed.
+    pub location: String,
+    /// What its lines are: `json`, `syslog`, ….
+    pub log_format: String,
+}
+
+impl LocalFile {
+    /// Those in the text of an `ossec.conf` or `agent.conf`, as far as it is XML.
+    #[must_use]
+    pub fn parse(text: &str) -> Vec<LocalFile> {
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_end_names = false;
+        let mut files: Vec<LocalFile> = Vec::new();
+        let (mut inside, mut key) = (false, String::new());
+        while let Ok(event) = reader.read_event() {
+            match event {
+                Event::Start(tag) if tag.name().as_ref() == "localfile" && files.len() < MOST_FILES => {
+                    (inside, key) = (true, String::new());
+                    files.push(LocalFile::default());
+                }
+                Event::Start(tag) => tag.name().as_ref().clone_into(&mut key),
+                Event::End(tag) if tag.name().as_ref() == "localfile" => inside = false,
+                Event::End(_) => key.clear(),
+                Event::Text(text) if inside => match (key.as_str(), files.last_mut()) {
+                    ("location", Some(file)) => text.trim().clone_into(&mut file.location),
+                    ("log_format", Some(file)) => text.trim().clone_into(&mut file.log_format),
+                    _ => {}
+                },
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        files
+    }
+}
+
+/// More followed files than anybody has; what follows is not read.
+const MOST_FILES: usize = 4096;
+
 /// The largest timeout, in seconds, that the command table gives to this
 /// executable. `None` when it names it nowhere, `Some(0)` when only without
 /// a timeout. Lines are `name - executable - timeout`.
@@ -207,6 +249,18 @@ mod tests {
         assert_eq!(wodles[0], first);
         assert!(wodles[1].disabled && wodles[1].ignore_output && wodles[1].command == "y");
         assert!(CommandWodle::parse("<wodle name=\"command\"><").len() <= 1);
+    }
+
+    #[test]
+    fn followed_files_are_found_and_comments_are_none() {
+        let files = LocalFile::parse(
+            "<ossec_config><!-- <localfile><location>/no</location></localfile> -->
+             <localfile><log_format>json</log_format><location> /var/log/a.json </location></localfile>
+             </ossec_config><agent_config><localfile><location>/b</location></localfile></agent_config>",
+        );
+        let texts: Vec<_> =
+            files.iter().map(|file| (file.location.as_str(), file.log_format.as_str())).collect();
+        assert_eq!(texts, [("/var/log/a.json", "json"), ("/b", "")]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod memory;
 mod output;
 mod room;
 mod state;
+#[cfg(target_arch = "x86_64")]
+mod threads;
 mod verbs;
 mod watch;
 

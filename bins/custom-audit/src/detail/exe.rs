@@ -5,18 +5,20 @@
 //! whoever touches it wait for ever. Which file systems those are is read from
 //! the process's own table of mounts, before anything is touched.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use procfs::process::Process;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, StatxTimestamp, openat, openat2,
-    statx,
+    AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, StatxTimestamp,
+    memfd_create, openat, openat2, statx,
 };
 use sha2::{Digest, Sha256};
 
@@ -159,7 +161,10 @@ pub fn examine(process: &Process, mounts: &Mounts) -> io::Result<Executable> {
     }
     found.mode = Some(u32::from(stat.stx_mode) & 0o7777);
     let is_file = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile;
-    found.identity = is_file.then(|| identity(&stat));
+    // What is in no table, or was unmounted under a running process, may be
+    // anybody's. What was only ever in memory is in the kernel's hands.
+    let is_ours = mounts.local.contains(&stat.stx_mnt_id) || memory_device() == Some(device(&stat));
+    found.identity = (is_file && is_ours).then(|| identity(&stat));
     found.replaced = found.deleted && is_replaced(process.pid(), &found.path);
     Ok(found)
 }
@@ -176,11 +181,24 @@ fn is_replaced(pid: i32, path: &[u8]) -> bool {
     path.starts_with(b"/") && openat2(root, path, flags, Mode::empty(), resolve).is_ok()
 }
 
+fn device(stat: &Statx) -> u64 {
+    u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor)
+}
+
+/// The device that files in memory lie on (`memfd_create`).
+fn memory_device() -> Option<u64> {
+    static DEVICE: OnceLock<Option<u64>> = OnceLock::new();
+    *DEVICE.get_or_init(|| {
+        let file = memfd_create(c"custom-audit", MemfdFlags::CLOEXEC).ok()?;
+        statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok().map(|stat| device(&stat))
+    })
+}
+
 fn identity(stat: &Statx) -> FileIdentity {
     let nanoseconds =
         |time: StatxTimestamp| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     FileIdentity {
-        device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+        device: device(stat),
         inode: stat.stx_ino,
         size: stat.stx_size,
         modified: nanoseconds(stat.stx_mtime),
@@ -191,8 +209,10 @@ fn identity(stat: &Statx) -> FileIdentity {
 /// The places in a mount namespace that must not be touched.
 #[derive(Debug, Clone, Default)]
 pub struct Mounts {
+    /// Where file systems are that somebody else answers for.
     remote: Vec<PathBuf>,
-    unknown: bool,
+    /// The numbers of all others.
+    local: HashSet<u64>,
 }
 
 impl Mounts {
@@ -206,18 +226,23 @@ impl Mounts {
                 || kind == b"fuse"
                 || kind.starts_with(b"fuse.")
         };
-        let mut remote = Vec::new();
+        let (mut remote, mut local) = (Vec::new(), HashSet::new());
         let read = mount::each(&process.pid().to_string(), |mount| {
             if is_remote(mount.kind) {
                 remote.push(mount.point());
+            } else {
+                local.insert(mount.id);
             }
         });
-        Mounts { remote, unknown: read.is_err() }
+        if read.is_err() {
+            local.clear();
+        }
+        Mounts { remote, local }
     }
 
     fn is_local(&self, path: &[u8]) -> bool {
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        !self.unknown && !self.remote.iter().any(|mount| path.starts_with(mount))
+        !self.local.is_empty() && !self.remote.iter().any(|mount| path.starts_with(mount))
     }
 }
 
@@ -322,10 +347,10 @@ mod tests {
 
     #[test]
     fn what_lies_on_another_machine_is_not_touched() {
-        let mounts = Mounts { remote: vec!["/net".into()], unknown: false };
+        let mounts = Mounts { remote: vec!["/net".into()], local: [1].into() };
         assert!(mounts.is_local(b"/usr/bin/x") && mounts.is_local(b"/network/x"));
         assert!(!mounts.is_local(b"/net/x"));
-        assert!(!Mounts { remote: Vec::new(), unknown: true }.is_local(b"/usr/bin/x"));
+        assert!(!Mounts::default().is_local(b"/usr/bin/x"), "nothing is known");
     }
 
     #[test]

@@ -48,8 +48,8 @@ impl Look {
             .map(|(&inode, _)| inode)
             .collect();
         if !wanted.is_empty() && !self.rescan(proc, &mut wanted, stop) {
+            // Whoever makes the search long must not hide anything by that.
             self.degraded.insert("rescan");
-            strays.retain(|inode, _| !wanted.contains(inode));
         }
         let held: HashSet<u64> = self.scan.held.iter().map(|held| held.inode).collect();
         let elsewhere: HashSet<u64> = self.elsewhere.iter().map(|elsewhere| elsewhere.inode).collect();
@@ -108,8 +108,12 @@ impl Look {
         let end = Instant::now() + RESCAN;
         let mut buffer = Buffer::default();
         let Ok(mut pids) = proc.pids() else { return false };
-        // The youngest first: they are the likeliest to hold what is new.
-        pids.sort_unstable_by_key(|&pid| std::cmp::Reverse(pid));
+        // Root's first, and of them the youngest, which are the likeliest to
+        // hold what is new.
+        pids.sort_by_cached_key(|&pid| {
+            let is_root = proc.stat(pid, "").is_ok_and(|stat| stat.st_uid == 0);
+            (!is_root, std::cmp::Reverse(pid))
+        });
         for pid in pids {
             if wanted.is_empty() {
                 break;
@@ -119,7 +123,7 @@ impl Look {
             }
             let Ok(process) = proc.process(pid) else { continue };
             let mut found = Vec::new();
-            let looked = descriptor::sockets(&process, &mut buffer, |inode, fd| {
+            let looked = descriptor::sockets(&process, None, &mut buffer, Some(end), |inode, fd| {
                 if wanted.contains(&inode) {
                     found.push((inode, fd));
                 }
@@ -142,6 +146,7 @@ impl Look {
             }
         }
         self.scan.held.sort_unstable();
+        self.scan.held.dedup();
         true
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{namespace, sock_diag};
 use crate::known::{self, Known, MOST_STRANGERS};
-use crate::socket::{Kind, Protocol, Socket};
+use crate::socket::{Kind, Place, Socket};
 
 /// Sockets as the kernel shows them, sorted into what is of interest.
 pub(super) struct Census<'a> {
@@ -20,7 +20,7 @@ pub(super) struct Census<'a> {
     pub(super) fresh: Vec<Socket>,
     /// All others.
     pub(super) strangers: Vec<u64>,
-    pub(super) listeners: HashSet<(u64, Protocol, u16)>,
+    pub(super) listeners: HashSet<Place>,
     pub(super) interfaces: HashMap<(u64, u32), String>,
     pub(super) total: u32,
 }
@@ -68,7 +68,7 @@ impl<'a> Census<'a> {
     pub(super) fn add(&mut self, socket: Socket) {
         self.total = self.total.saturating_add(1);
         if socket.kind() == Some(Kind::Listener) {
-            self.listeners.insert((socket.netns, socket.protocol.ports(), socket.local.port()));
+            self.listeners.insert(socket.place());
         }
         self.sort(socket);
     }

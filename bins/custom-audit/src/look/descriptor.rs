@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
 use common::text::legible;
 use rustix::fs::{RawDir, readlinkat_raw};
@@ -32,6 +33,8 @@ pub struct Process {
     pub netns: u64,
     /// How many descriptors it has; 0 where the kernel does not count them.
     pub descriptors: u32,
+    /// True when it takes a look at its threads to know it.
+    pub threads: bool,
 }
 
 impl Process {
@@ -53,6 +56,7 @@ impl Process {
             },
             netns: opened.network_namespace().unwrap_or(0),
             descriptors,
+            threads: false,
         })
     }
 }
@@ -100,9 +104,16 @@ pub struct Trust {
     /// The processes that were root last time, though not by their effective
     /// uid. `None` when each process must be looked at as if it were one.
     pub hidden: Option<HashSet<i32>>,
+    /// The processes that had sockets in their threads' hands alone.
+    pub threads: HashSet<i32>,
 }
 
 impl Trust {
+    /// True of a process whose threads must be looked at one by one.
+    fn asks_threads(&self, pid: i32) -> bool {
+        self.hidden.is_none() || self.threads.contains(&pid)
+    }
+
     /// True of a process that needs capabilities to be root.
     fn is_harmless(&self, pid: i32) -> bool {
         self.hidden.as_ref().is_some_and(|hidden| !hidden.contains(&pid))
@@ -196,6 +207,8 @@ impl Scan {
             }
         }
         scan.held.sort_unstable();
+        // Threads with descriptors of their own may share some.
+        scan.held.dedup();
         Ok(Some(scan))
     }
 
@@ -209,37 +222,52 @@ impl Scan {
     ) -> Result<(), Looked> {
         let effective = proc.stat(pid, "")?.st_uid == 0;
         let mut descriptors = 0;
+        let mut threads = Vec::new();
         if effective && counted {
             descriptors = u32::try_from(proc.stat(pid, "/fd")?.st_size).unwrap_or(u32::MAX);
             if descriptors == 0 {
-                return Err(Looked::Nothing);
+                // A thread of the kernel; or a process whose first thread has ended.
+                threads = proc.threads(pid);
+                if threads.is_empty() {
+                    return Err(Looked::Nothing);
+                }
             }
+        }
+        if threads.is_empty() && trust.asks_threads(pid) {
+            threads = proc.threads(pid);
         }
         let mut process = None;
         let reason = if effective {
             Reason::Effective
         } else {
-            if trust.is_harmless(pid) && !proc.has_capabilities(pid) {
+            if threads.is_empty() && trust.is_harmless(pid) && !proc.has_capabilities(pid) {
                 return Err(Looked::Nothing);
             }
-            match proc.status(pid) {
+            let seems = match proc.status(pid) {
                 // Whoever may not read this is not root, and said so already.
                 Err(Errno::ACCESS | Errno::PERM) => return Err(Looked::Nothing),
-                status => status?.hidden_root().ok_or(Looked::Nothing)?,
+                status => status?.hidden_root(),
             };
+            let is_root = |&thread: &i32| proc.stat(thread, "").is_ok_and(|stat| stat.st_uid == 0);
+            if seems.is_none() && !threads.iter().any(is_root) {
+                return Err(Looked::Nothing);
+            }
             // It may be another process by now: what counts is asked below one
             // open directory.
-            process.insert(proc.process(pid)?).hidden_root()?.ok_or(Looked::Nothing)?
+            process.insert(proc.process(pid)?).any_root(&threads)?.ok_or(Looked::Nothing)?
         };
         let process = match process {
             Some(process) => process,
             None => proc.process(pid)?,
         };
         self.root += 1;
-        if self.believe(&process, reason, descriptors, &trust.believed)? {
+        if threads.is_empty() && self.believe(&process, reason, descriptors, &trust.believed)? {
             return Ok(());
         }
-        self.take(&process, reason, descriptors, buffer).map(drop)
+        // Those that share the first one's descriptors have as many.
+        let own = |&thread: &i32| process.counted(Some(thread)) != process.counted(None);
+        threads.retain(own);
+        self.take(&process, &threads, reason, descriptors, buffer).map(drop)
     }
 
     /// Takes what a process held last time, if it is believed to hold it still.
@@ -274,6 +302,7 @@ impl Scan {
     fn take(
         &mut self,
         opened: &Opened,
+        threads: &[i32],
         reason: Reason,
         descriptors: u32,
         buffer: &mut Buffer,
@@ -281,7 +310,15 @@ impl Scan {
         let start = self.held.len();
         let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
         let held = &mut self.held;
-        let looked = sockets(opened, buffer, |inode, fd| held.push(Held { inode, process, fd }));
+        let mut each = |inode, fd| held.push(Held { inode, process, fd });
+        let mut looked = sockets(opened, None, buffer, None, &mut each);
+        for &thread in threads {
+            // One that has ended held nothing more than the others.
+            if let (Ok(all), Ok(more)) = (&mut looked, sockets(opened, Some(thread), buffer, None, &mut each))
+            {
+                (all.0, all.1) = (all.0.saturating_add(more.0), all.1.saturating_add(more.1));
+            }
+        }
         let known = looked.map_err(Looked::from).and_then(|(read, vanished)| {
             self.descriptors = self.descriptors.saturating_add(read);
             self.races = self.races.saturating_add(vanished);
@@ -289,7 +326,9 @@ impl Scan {
                 return Ok((read, None));
             }
             let stat = opened.stat()?;
-            Ok((read, Some(Process::new(opened, &stat, reason, descriptors)?)))
+            let mut found = Process::new(opened, &stat, reason, descriptors)?;
+            found.threads = !threads.is_empty() || reason == Reason::Thread;
+            Ok((read, Some(found)))
         });
         let (read, found) = known.inspect_err(|_| self.held.truncate(start))?;
         self.processes.extend(found);
@@ -300,7 +339,7 @@ impl Scan {
     pub(super) fn retake(&mut self, opened: &Opened, reason: Reason, buffer: &mut Buffer) {
         let old = self.processes.iter().position(|process| process.pid == opened.pid);
         let before = self.processes.len();
-        if self.take(opened, reason, 0, buffer).is_err() || self.processes.len() == before {
+        if self.take(opened, &[], reason, 0, buffer).is_err() || self.processes.len() == before {
             return;
         }
         if let Some(old) = old {
@@ -318,14 +357,17 @@ impl Scan {
     }
 }
 
-/// Hands each socket of a process to `each`. Returns how many descriptors
-/// there were, and how many vanished meanwhile.
+/// Hands each socket of a process, or of one of its threads, to `each`, until
+/// this moment. Returns how many descriptors there were, and how many vanished
+/// meanwhile.
 pub(super) fn sockets(
     process: &Opened,
+    thread: Option<i32>,
     buffer: &mut Buffer,
+    end: Option<Instant>,
     mut each: impl FnMut(u64, u32),
 ) -> rustix::io::Result<(u32, u32)> {
-    let dir = process.descriptors()?;
+    let dir = process.descriptors(thread)?;
     let (mut read, mut vanished) = (0, 0);
     let mut entries = RawDir::new(&dir, &mut buffer.0);
     // Longer links are paths, which are none of ours.
@@ -337,6 +379,9 @@ pub(super) fn sockets(
             continue;
         }
         read += 1;
+        if read % 1024 == 0 && end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
         match readlinkat_raw(&dir, name, &mut link[..]) {
             Ok((link, _)) => {
                 if let Some(inode) = bracketed(link, b"socket:[")
@@ -366,7 +411,8 @@ mod tests {
         let process = Proc::open().unwrap().process(std::process::id().cast_signed()).unwrap();
         let mut found = Vec::new();
         let (read, _) =
-            sockets(&process, &mut Buffer::default(), |inode, fd| found.push((inode, fd))).unwrap();
+            sockets(&process, None, &mut Buffer::default(), None, |inode, fd| found.push((inode, fd)))
+                .unwrap();
         assert!(found.contains(&(inode, listener.as_raw_fd().cast_unsigned())), "{found:?}");
         assert!(read as usize >= found.len());
     }

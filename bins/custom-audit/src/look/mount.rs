@@ -14,6 +14,8 @@ const LARGEST: u64 = 32 * 1024 * 1024;
 /// One mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mount<'a> {
+    /// Its number, as statx(2) gives it.
+    pub id: u64,
     /// What of its file system is mounted, as it is written.
     pub root: &'a [u8],
     /// Where, as it is written.
@@ -48,10 +50,11 @@ pub fn each(process: &str, mut each: impl FnMut(Mount<'_>)) -> io::Result<()> {
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Mount<'_>> {
     let mut words = line.split(|&byte| byte == b' ');
-    let root = words.nth(3)?;
+    let id = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+    let root = words.nth(2)?;
     let point = words.next()?;
     let kind = { words }.skip_while(|word| *word != b"-").nth(1)?;
-    Some(Mount { root, point, kind })
+    Some(Mount { id, root, point, kind })
 }
 
 /// Blanks, newlines and backslashes are written as `\040`.

@@ -26,6 +26,9 @@ const PIECE: usize = 4 * 1024;
 /// (65,536) is smaller.
 const LARGEST: usize = 1024 * 1024;
 
+/// No more threads of one process are looked at.
+const MOST_THREADS: usize = 256;
+
 /// Why a process counts as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -37,6 +40,8 @@ pub enum Reason {
     Real,
     /// It may use these capabilities in the initial user namespace.
     Capabilities(u64),
+    /// One of its threads is root.
+    Thread,
 }
 
 /// Capabilities by which a process can do what root can (numbers and names of
@@ -116,17 +121,7 @@ impl Proc {
         // An open directory has one position: each look takes its own.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(&self.dir, c".", flags, Mode::empty())?;
-        let mut buffer = vec![MaybeUninit::uninit(); ENTRIES];
-        let mut entries = RawDir::new(dir, &mut buffer);
-        let mut pids = Vec::with_capacity(512);
-        while let Some(entry) = entries.next() {
-            let name = entry?;
-            let name = name.file_name().to_bytes();
-            if name.first().is_some_and(u8::is_ascii_digit) {
-                pids.extend(std::str::from_utf8(name).ok().and_then(|name| name.parse::<i32>().ok()));
-            }
-        }
-        Ok(pids)
+        numbers(dir)
     }
 
     /// What is known of `/proc/PID` or of a file in it, without opening it.
@@ -135,7 +130,23 @@ impl Proc {
     /// `ENOENT` or `ESRCH` when it has ended.
     pub fn stat(&self, pid: i32, file: &str) -> rustix::io::Result<rustix::fs::Stat> {
         let mut path = [0; 32];
-        statat(&self.dir, path_of(&mut path, pid, file)?, AtFlags::SYMLINK_NOFOLLOW)
+        statat(&self.dir, path_of(&mut path, "", pid, file)?, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// The threads of a process but the first one, when it has others; of very
+    /// many only some.
+    #[must_use]
+    pub fn threads(&self, pid: i32) -> Vec<i32> {
+        // The directory has a link for itself, one for its parent, and one for each.
+        if self.stat(pid, "/task").map_or(0, |stat| stat.st_nlink) <= 3 {
+            return Vec::new();
+        }
+        let mut path = [0; 32];
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = path_of(&mut path, "", pid, "/task")
+            .and_then(|path| openat(&self.dir, path, flags, Mode::empty()));
+        let numbers = opened.map_err(io::Error::from).and_then(numbers).unwrap_or_default();
+        numbers.into_iter().filter(|&thread| thread != pid).take(MOST_THREADS).collect()
     }
 
     /// What may make root of a process whose effective uid is not 0, in one
@@ -154,7 +165,7 @@ impl Proc {
     /// `ENOENT` or `ESRCH` when it has ended.
     pub fn status(&self, pid: i32) -> rustix::io::Result<Status> {
         let mut path = [0; 32];
-        parse_status(&read_file(&self.dir, path_of(&mut path, pid, "/status")?)?).ok_or(Errno::INVAL)
+        parse_status(&read_file(&self.dir, path_of(&mut path, "", pid, "/status")?)?).ok_or(Errno::INVAL)
     }
 
     /// True when the size of a directory of descriptors is their number, as
@@ -171,7 +182,7 @@ impl Proc {
     pub fn process(&self, pid: i32) -> rustix::io::Result<Opened> {
         let mut path = [0; 32];
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = openat(&self.dir, path_of(&mut path, pid, "")?, flags, Mode::empty())?;
+        let dir = openat(&self.dir, path_of(&mut path, "", pid, "")?, flags, Mode::empty())?;
         Ok(Opened { pid, dir })
     }
 
@@ -181,13 +192,40 @@ impl Proc {
     /// When it has ended, or must not be asked.
     pub fn network_namespace(&self, pid: i32) -> rustix::io::Result<u64> {
         let mut path = [0; 32];
-        namespace(&self.dir, path_of(&mut path, pid, "/ns/net")?)
+        namespace(&self.dir, path_of(&mut path, "", pid, "/ns/net")?)
     }
 }
 
-fn path_of<'a>(buffer: &'a mut [u8; 32], pid: i32, file: &str) -> rustix::io::Result<&'a CStr> {
+/// The entries of a directory that are numbers.
+fn numbers(dir: OwnedFd) -> io::Result<Vec<i32>> {
+    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES];
+    let mut entries = RawDir::new(dir, &mut buffer);
+    let mut numbers = Vec::with_capacity(512);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name.first().is_some_and(u8::is_ascii_digit) {
+            numbers.extend(std::str::from_utf8(name).ok().and_then(|name| name.parse::<i32>().ok()));
+        }
+    }
+    Ok(numbers)
+}
+
+fn descriptors_of(buffer: &mut [u8; 32], thread: Option<i32>) -> rustix::io::Result<&CStr> {
+    match thread {
+        None => Ok(c"fd"),
+        Some(thread) => path_of(buffer, "task/", thread, "/fd"),
+    }
+}
+
+fn path_of<'a>(
+    buffer: &'a mut [u8; 32],
+    folder: &str,
+    number: i32,
+    file: &str,
+) -> rustix::io::Result<&'a CStr> {
     let mut rest = &mut buffer[..];
-    write!(rest, "{pid}{file}\0").map_err(|_| Errno::NAMETOOLONG)?;
+    write!(rest, "{folder}{number}{file}\0").map_err(|_| Errno::NAMETOOLONG)?;
     CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)
 }
 
@@ -207,12 +245,38 @@ pub fn bracketed(link: &[u8], prefix: &[u8]) -> Option<u64> {
 }
 
 impl Opened {
-    /// Opens its directory of descriptors.
+    /// Opens its directory of descriptors, or that of one of its threads.
     ///
     /// # Errors
     /// `EACCES` when it must not be looked into; `ENOENT` or `ESRCH` when it has ended.
-    pub fn descriptors(&self) -> rustix::io::Result<OwnedFd> {
-        openat(&self.dir, c"fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    pub fn descriptors(&self, thread: Option<i32>) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.dir, descriptors_of(&mut [0; 32], thread)?, flags, Mode::empty())
+    }
+
+    /// How many descriptors it has, or one of its threads; `None` of one that has ended.
+    #[must_use]
+    pub fn counted(&self, thread: Option<i32>) -> Option<i64> {
+        let mut path = [0; 32];
+        let path = descriptors_of(&mut path, thread).ok()?;
+        statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_size)
+    }
+
+    /// Why it counts as root although its effective uid is not 0, with these threads.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn any_root(&self, threads: &[i32]) -> rustix::io::Result<Option<Reason>> {
+        if let Some(reason) = self.hidden_root()? {
+            return Ok(Some(reason));
+        }
+        let is_root = |&thread: &i32| {
+            let mut path = [0; 32];
+            let found = path_of(&mut path, "task/", thread, "")
+                .and_then(|path| statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW));
+            found.is_ok_and(|stat| stat.st_uid == 0)
+        };
+        Ok(threads.iter().any(is_root).then_some(Reason::Thread))
     }
 
     /// The inode of the socket that this descriptor is, if it is one.

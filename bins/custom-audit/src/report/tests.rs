@@ -10,7 +10,7 @@ use crate::look::process::Reason;
 
 fn context() -> Context<'static> {
     Context {
-        timestamp: "2026-11-21T16:00:00.000Z",
+        timestamp: "2026-11-21T16:00:00.000Z".to_owned(),
         now: u64::from(u32::MAX),
         scan_id: "ffffffff-3fffff",
         run: u32::MAX,
@@ -70,6 +70,7 @@ fn the_longest_event_fits_into_a_line_when_it_is_shortened() {
     let socket = socket_of(address, address);
     let fds: Vec<Held> = (0..100).map(|at| Held { inode: u64::MAX, process: 0, fd: u32::MAX - at }).collect();
     let pids = [i32::MAX; 100];
+    let context = context();
     for byte in [b'"', b'\n', 0xff, b'x'] {
         let detail = longest(byte).shortened();
         let process = Process {
@@ -82,6 +83,7 @@ fn the_longest_event_fits_into_a_line_when_it_is_shortened() {
             reason: Reason::Capabilities(u64::MAX),
             netns: 1,
             descriptors: 0,
+            threads: false,
         };
         let present = Present { socket: &socket, fds: &fds, holding: Holding::default() };
         let news = News {
@@ -91,10 +93,9 @@ fn the_longest_event_fits_into_a_line_when_it_is_shortened() {
             ..News::default()
         };
         let user = legible(&[byte; 100], 64);
-        let mut line =
-            serde_json::to_vec(&present_head(&context(), &present, &process, &news, &user)).unwrap();
+        let mut line = serde_json::to_vec(&present_head(&context, &present, &process, &news, &user)).unwrap();
         let addresses = addresses(&socket);
-        join(&mut line, &super::socket(&context(), &socket, &addresses, &present.holding, &news)).unwrap();
+        join(&mut line, &super::socket(&context, &socket, &addresses, &present.holding, &news)).unwrap();
         join(&mut line, &held(&present, &process, &pids)).unwrap();
         join_written(
             &mut line,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use common::config::parse_duration;
 use common::finding::Findings;
-use common::wazuh::config::CommandWodle;
+use common::wazuh::config::{CommandWodle, LocalFile};
 use nix::fcntl::OFlag;
 
 use crate::call::{Call, Stop};
@@ -89,7 +89,7 @@ fn sight(findings: &mut Findings) {
             "not_root" => {}
             "pid_namespace" => findings.note("look", "this is a container: processes outside it cannot be seen"),
             "sock_diag" => findings.note("look", "the kernel has no sock_diag (modules inet_diag, tcp_diag, udp_diag): /proc/net is read instead, which takes longer and knows no cookies"),
-            "unreadable" => findings.note("look", format!("{} processes of root may not be looked into, even by root (a security module, or a process with more capabilities than we have)", look.scan.unreadable)),
+            "unreadable" => findings.note("look", format!("{} of root may not be looked into, even by root (a security module, or a process with more capabilities than we have)", counted(look.scan.unreadable as usize, "process"))),
             other => findings.note("look", format!("not all can be seen: {other}; `custom-audit explain degraded`")),
         }
     }
@@ -167,7 +167,9 @@ fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
         let wodles = CommandWodle::parse(text).into_iter();
         wodles.filter(|wodle| wodle.command.contains("custom-audit")).collect::<Vec<_>>()
     };
-    let from_manager = ours(&text(&installation.agent_conf()).unwrap_or_default());
+    let shared = text(&installation.agent_conf()).unwrap_or_default();
+    let files: Vec<LocalFile> = [&own, &shared].into_iter().flat_map(|text| LocalFile::parse(text)).collect();
+    let from_manager = ours(&shared);
     let options = text(&installation.local_internal_options()).unwrap_or_default();
     let allowed = options.lines().any(|line| {
         let mut words = line.split('=').map(str::trim);
@@ -179,13 +181,19 @@ fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
     let output = settings.output.as_ref().map(|path| path.display().to_string());
     let file = |wodle: &CommandWodle| argument(wodle, "--output").or_else(|| output.clone());
     for path in ours(&own).iter().chain(&from_manager).filter_map(file) {
-        if !own.contains(&format!("<location>{path}</location>")) {
-            findings.problem(
+        let followed = files.iter().find(|file| file.location == path);
+        match followed.map(|file| file.log_format.as_str()) {
+            Some("json") => findings.ok("output", path),
+            Some(format) => findings.problem(
+                "output",
+                format!("{path} is followed with the log_format {format:?}: it takes json"),
+            ),
+            None => findings.problem(
                 "output",
                 format!(
                     "nobody reads {path}: it takes a <localfile> with this location and the log_format json"
                 ),
-            );
+            ),
         }
     }
     let own = ours(&own);
