@@ -89,6 +89,7 @@ pub fn audit(call: &Call) -> u8 {
                     look,
                     looks,
                     exhausted,
+                    forgot: teller.forgot,
                     counts: teller.counts,
                     baseline: teller.context.baseline,
                 });
@@ -242,6 +243,7 @@ struct Outcome {
     look: Look,
     looks: u32,
     exhausted: bool,
+    forgot: bool,
     counts: Counts,
     baseline: bool,
 }
@@ -255,11 +257,14 @@ impl Outcome {
         began: Instant,
         scan_id: &'a str,
     ) -> Summary<'a> {
-        let Outcome { look, looks, exhausted, counts, baseline } = self;
+        let Outcome { look, looks, exhausted, forgot, counts, baseline } = self;
         let boot = SystemTime::UNIX_EPOCH + Duration::from_secs(host.boot_time);
         let mut degraded: Vec<&str> = look.degraded.iter().copied().collect();
         if *exhausted {
             degraded.push("hash_budget");
+        }
+        if *forgot {
+            degraded.push("forgotten");
         }
         if faults.iter().any(|(kind, _)| kind.starts_with("state")) {
             degraded.push("state");

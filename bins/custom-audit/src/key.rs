@@ -342,6 +342,11 @@ pub const KEYS: &[Key] = &[
             ("tables", "a table of sockets could not be read: nothing is said of that namespace"),
             ("rescan", "there was no time to look for the holder of each socket: some may be missing"),
             ("too_many_unknown", "more sockets without a table than are asked one by one"),
+            (
+                "proc_mounted",
+                "something is mounted over a process in /proc, which hides it: look at /proc/self/mountinfo",
+            ),
+            ("forgotten", "there is more than can be remembered"),
             ("hash_budget", "some executables are hashed in the next run"),
             ("state", "the state could not be read or written"),
         ],

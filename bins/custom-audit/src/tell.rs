@@ -57,6 +57,8 @@ pub struct Teller<'a> {
     pub counts: Counts,
     /// Why not all could be said.
     pub failed: Option<io::Error>,
+    /// True when there was more than can be remembered.
+    pub forgot: bool,
     /// Names of users.
     pub names: Names,
     /// What is said of each process of this look.
@@ -98,6 +100,7 @@ impl<'a> Teller<'a> {
             details,
             counts: Counts::default(),
             failed: None,
+            forgot: false,
             names: Names::default(),
             processes: HashMap::new(),
         }
@@ -108,6 +111,10 @@ impl<'a> Teller<'a> {
         self.processes.clear();
         let mut changes = change::compare(&known, look, self.context.run, now);
         let listeners = Listeners::new(look, &known, host::ephemeral_ports());
+        let former = former_executables(&known);
+        if look.complete && !self.context.full {
+            self.notice_other_executables(look, &former, &mut changes);
+        }
         for present in changes.present.iter_mut().filter(|present| !present.holding.said) {
             present.holding.inbound = listeners.direction(present.socket) == Some(Direction::Inbound);
         }
@@ -146,7 +153,7 @@ impl<'a> Teller<'a> {
         let (present, unheld) = (changes.present, changes.unheld);
         let met: Vec<(String, Option<std::net::IpAddr>)> =
             shown.into_iter().map(|at| self.met(look, &present[at])).collect();
-        let processes = self.known_processes(&known, look);
+        let processes = self.known_processes(&former, look);
         let holdings = present.iter().map(|present| present.holding).collect::<Vec<Holding>>();
         drop(present);
         // Where new sockets are common, they are expected ever more rarely not to be.
@@ -183,11 +190,27 @@ impl<'a> Teller<'a> {
         }
         next.remotes.shrink(MOST_REMOTES);
         next.executables.shrink(MOST_EXECUTABLES);
+        self.forgot |= next.sockets.len() > MOST_SOCKETS || next.lost.len() == MOST_LOST;
         if next.sockets.len() > MOST_SOCKETS {
             // A state of any size would be read in each run: better none.
             (next.sockets, next.holdings) = (Vec::new(), Vec::new());
         }
         next
+    }
+
+    /// A process can become another program with its sockets in its hands:
+    /// then they are news, whatever was said or allowed before.
+    fn notice_other_executables(&mut self, look: &Look, former: &Former<'_>, changes: &mut Changes<'_>) {
+        for present in changes.present.iter_mut().filter(|present| present.holding.said) {
+            let process = &look.scan.processes[present.holding.process as usize];
+            let Some(before) = former.get(&(process.pid, process.start)).filter(|exe| !exe.is_empty()) else {
+                continue;
+            };
+            let brief = self.details.brief(present.holding.process, process);
+            if brief.is_some_and(|brief| brief.exe != **before) {
+                (present.holding.said, present.holding.quiet) = (false, false);
+            }
+        }
     }
 
     /// What is there, was not said, and needs not be.
@@ -426,12 +449,7 @@ impl<'a> Teller<'a> {
     }
 
     /// The processes of a look, with what was found out about them now or before.
-    fn known_processes(&mut self, known: &Known, look: &Look) -> Vec<KnownProcess> {
-        let before: HashMap<(i32, u64), &str> = known
-            .processes
-            .iter()
-            .map(|process| ((process.pid, process.start), process.exe.as_str()))
-            .collect();
+    fn known_processes(&mut self, former: &Former<'_>, look: &Look) -> Vec<KnownProcess> {
         let processes = (0..).zip(&look.scan.processes).map(|(at, process)| KnownProcess {
             pid: process.pid,
             start: process.start,
@@ -442,12 +460,20 @@ impl<'a> Teller<'a> {
             exe: self
                 .details
                 .known_exe(at)
-                .or_else(|| before.get(&(process.pid, process.start)).copied())
+                .or_else(|| former.get(&(process.pid, process.start)).copied())
                 .unwrap_or_default()
                 .to_owned(),
         });
         processes.collect()
     }
+}
+
+/// The executables of processes, as far as they were known.
+type Former<'a> = HashMap<(i32, u64), &'a str>;
+
+fn former_executables(known: &Known) -> Former<'_> {
+    let former = known.processes.iter().map(|process| ((process.pid, process.start), process.exe.as_str()));
+    former.collect()
 }
 
 fn is_new_remote(known: &Known, present: &Present<'_>, brief: Option<&Brief>) -> bool {

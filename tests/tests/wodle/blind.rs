@@ -165,3 +165,12 @@ fn without_names_of_network_namespaces_the_own_one_is_seen() {
         assert_ne!(degraded(&run), ["none"], "it says nothing of what it could not see");
     }
 }
+
+#[test]
+fn a_process_that_something_is_mounted_over_is_missed_and_missing_is_said() {
+    let Some(scene) = Scene::new() else { return };
+    let actor = Actor::new(&scene.room, &["l=listen 127.0.0.1:0"]);
+    assert!(!degraded(&scene.run(&[])).contains(&"proc_mounted"));
+    scene.room.sh(&format!("mount -t tmpfs over /proc/{}", actor.pid()));
+    assert!(degraded(&scene.run(&[])).contains(&"proc_mounted"));
+}

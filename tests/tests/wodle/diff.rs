@@ -1,10 +1,14 @@
 //! What a run says that others have gone before: only what has changed.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use harness::wodle::Run;
+use serde_json::{Value, json};
 
 use crate::actor::{Actor, PROGRAM};
 use crate::{Scene, heard, of_sockets, only, sockets, sorted};
@@ -275,4 +279,37 @@ fn all_events_of_a_run_have_its_id_and_no_two_runs_have_the_same() {
     assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
     let run = scene.run(&[]);
     assert!(of_sockets(&run).all(|event| !heard(event).2.is_empty()));
+}
+
+#[test]
+fn a_process_that_becomes_another_program_with_its_sockets_is_news() {
+    let Some(scene) = Scene::with(&["bash", "sleep"]) else { return };
+    scene
+        .wodle
+        .configure("full_look = \"0s\"\n[[allow]]\nremotes = [\"127.0.0.0/8\"]\ndirection = \"outbound\"\n");
+    let listener = Actor::new(&scene.room, &["l=listen 127.0.0.1:0"]);
+    let port = listener.local("l").rsplit(':').next().unwrap().to_owned();
+    // Allowed while it is a shell, it becomes something that is odd in itself.
+    let script = format!("exec 8<>/dev/tcp/127.0.0.1/{port}; echo $$; read; exec /dev/shm/became 600");
+    scene.room.sh("mount -t tmpfs own /dev/shm && cp \"$(command -v sleep)\" /dev/shm/became");
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = scene.room.inside(|| command.spawn()).unwrap();
+    let mut pid = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    let pid: u64 = pid.trim().parse().unwrap();
+    let of_it = |run: &Run| -> Vec<Value> {
+        of_sockets(run).filter(|event| event["pid"] == json!(pid)).cloned().collect()
+    };
+    assert_eq!(of_it(&scene.run(&[])), Vec::<Value>::new(), "it is allowed");
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let said = harness::eventually(Duration::from_secs(10), || {
+        let run = scene.run(&[]);
+        let said = of_it(&run);
+        said.len() == 1 && said[0]["event"] == "conn_new" && said[0]["exe"] == "/dev/shm/became"
+    });
+    assert!(said, "the same connection in the hands of another program");
+    assert_eq!(of_it(&scene.run(&[])), Vec::<Value>::new(), "once");
+    let _ = child.kill();
+    let _ = child.wait();
 }

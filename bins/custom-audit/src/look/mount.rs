@@ -25,6 +25,13 @@ pub struct Mount<'a> {
 }
 
 impl Mount<'_> {
+    /// True of one that hides a process in `/proc`.
+    #[must_use]
+    pub fn is_over_a_process(&self) -> bool {
+        let number = self.point.strip_prefix(b"/proc/");
+        number.and_then(|number| number.first()).is_some_and(u8::is_ascii_digit)
+    }
+
     /// Where it is mounted.
     #[must_use]
     pub fn point(&self) -> PathBuf {
@@ -94,7 +101,10 @@ mod tests {
             let mount = parse(line.as_bytes()).unwrap();
             assert_eq!((mount.root, mount.kind), (&b"/a\\040b"[..], &b"nfs4"[..]));
             assert_eq!(mount.point(), PathBuf::from("/mnt/a b\\"));
+            assert!(!mount.is_over_a_process());
         }
+        let hiding = parse(b"36 35 98:0 / /proc/4711 rw - tmpfs x rw").unwrap();
+        assert!(hiding.is_over_a_process());
         for line in ["", "36 35", "36 35 98:0 / / rw"] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }

@@ -4,12 +4,14 @@
 //! through a file that holds it (as `ip netns` and container runtimes make).
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use common::text::legible;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::fstat;
@@ -124,7 +126,8 @@ pub fn interface(index: u32) -> Option<String> {
 }
 
 fn enter(way: &Path, inode: u64) -> io::Result<()> {
-    let file = File::open(way)?;
+    // Something else may be mounted there: a pipe must not be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(way)?;
     if fstat(&file)?.st_ino != inode {
         // The process has moved, or its number is another's now.
         return Err(io::ErrorKind::NotFound.into());
