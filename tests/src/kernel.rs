@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -34,11 +35,25 @@ pub fn has(tool: &str) -> bool {
 }
 
 /// All that the table `inet wazuh_block` blocks; nothing when it is not there.
+/// What has less than a second to go is looked at again: a block that is lifted
+/// lapses within milliseconds, and it would be chance whether it is seen.
 ///
 /// # Panics
 /// When `nft` prints what it should not.
 #[must_use]
 pub fn nftables(namespace: &Namespace) -> Blocks {
+    let mut blocks = listed(namespace);
+    for _ in 0..10 {
+        if !blocks.values().any(|block| block.expires == Some(0)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        blocks = listed(namespace);
+    }
+    blocks
+}
+
+fn listed(namespace: &Namespace) -> Blocks {
     let output = namespace.try_command("nft", &["-j", "list", "table", "inet", "wazuh_block"]);
     let output = output.expect("nft is installed");
     if !output.status.success() {

@@ -110,8 +110,14 @@ impl Scene {
 
     fn open(&self, from: IpAddr) -> Conversation {
         let to = self.site.service(from, self.echo.port());
-        let mut conversation =
-            Conversation::open(&self.site.attacker, from, to, PATIENCE).expect("a service that answers");
+        // Where much else goes on, the neighbours of a new cable may not have
+        // found each other yet.
+        let mut opened = None;
+        harness::eventually(PATIENCE, || {
+            opened = Some(Conversation::open(&self.site.attacker, from, to, PATIENCE));
+            matches!(opened, Some(Ok(_)))
+        });
+        let mut conversation = opened.expect("it was tried").expect("a service that answers");
         conversation.exchange(PATIENCE).expect("a service that echoes");
         conversation
     }
