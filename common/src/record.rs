@@ -10,11 +10,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
+
+/// Whoever is writing a line is done with it after so long.
+const WRITING: Duration = Duration::from_millis(10);
+/// How often the end of a log is looked at, at most.
+const MOST_LOOKS: usize = 5;
 
 /// Appends the line (its newline included) with one write. What a former
 /// writer could not finish is ended first, so that it spoils no other line.
@@ -72,16 +78,26 @@ pub fn open_log(directory: &Path, name: &OsStr) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// True of a log whose last line has no end.
+/// True of a log whose last line has no end, and gets none: while a line is
+/// being written by somebody else, the kernel shows the first pages of it.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn is_torn(file: &File) -> io::Result<bool> {
-    let mut last = [0];
-    Ok(match file.metadata()?.len() {
-        0 => false,
-        length => file.read_at(&mut last, length - 1)? == 1 && last != *b"\n",
-    })
+    let mut seen = None;
+    for _ in 0..MOST_LOOKS {
+        let mut last = [0];
+        let length = file.metadata()?.len();
+        if length == 0 || file.read_at(&mut last, length - 1)? != 1 || last == *b"\n" {
+            return Ok(false);
+        }
+        if seen.replace(length) == Some(length) {
+            return Ok(true);
+        }
+        std::thread::sleep(WRITING);
+    }
+    // Others write all the time: whoever is torn, it is not the last one.
+    Ok(false)
 }
 
 /// True of a regular file that has no second name.
@@ -113,6 +129,24 @@ mod tests {
         append(dir.path(), "x.log", b"one\n").unwrap();
         append(dir.path(), "x.log", b"two\n").unwrap();
         assert_eq!(std::fs::read(dir.path().join("x.log")).unwrap(), b"{\"torn\":\none\ntwo\n");
+    }
+
+    #[test]
+    fn many_writers_of_long_lines_leave_no_empty_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let dir = dir.path();
+                scope.spawn(move || {
+                    // Over several pages, which the kernel shows one by one.
+                    let line = [vec![b'a' + writer; 20_000], b"\n".to_vec()].concat();
+                    (0..50).for_each(|_| append(dir, "x.log", &line).unwrap());
+                });
+            }
+        });
+        let text = std::fs::read_to_string(dir.path().join("x.log")).unwrap();
+        assert_eq!(text.lines().filter(|line| line.len() == 20_000).count(), 400);
+        assert_eq!(text.lines().count(), 400);
     }
 
     #[test]
