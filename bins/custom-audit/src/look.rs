@@ -219,8 +219,10 @@ impl Look {
         // Whoever mounts something over a process in /proc hides it from all
         // who look there.
         let mut hidden = false;
-        let read = mount::each("self", |mount| hidden |= mount.is_over_a_process());
-        if hidden && read.is_ok() {
+        if self.everything {
+            let _ = mount::each("self", |mount| hidden |= mount.is_over_a_process());
+        }
+        if hidden {
             self.degraded.insert("proc_mounted");
         }
         // The initial one (PROC_PID_INIT_INO in Linux): from any other, the
