@@ -102,6 +102,8 @@ pub struct Look {
     pub has_strangers: bool,
     /// The namespaces that were looked at.
     pub visited: Visited,
+    /// How many TCP sockets the host had when it began.
+    pub table: Option<u64>,
     /// Until when the kernel is waited for.
     pub deadline: Option<Instant>,
 }
@@ -123,6 +125,10 @@ impl Look {
         part.contains(&socket.netns)
     }
 
+    fn deadline(&self) -> Instant {
+        self.deadline.unwrap_or_else(|| Instant::now() + DUMP)
+    }
+
     /// Looks. `None` when told to stop before there was anything to tell.
     ///
     /// # Errors
@@ -133,6 +139,7 @@ impl Look {
         let mut look = Look { deadline: Some(Instant::now() + DUMP), ..Look::default() };
         let mut namespaces = Namespaces::default();
         let table = tcp_sockets();
+        look.table = table;
         let due = want.everything || known.full_look.saturating_add(want.full_look) <= want.now;
         let hidden = (!due).then(|| {
             let hidden = known.processes.iter().filter(|process| process.euid != 0);
@@ -234,7 +241,7 @@ impl Look {
 
     /// Takes these parts of these namespaces into the census.
     fn visit(&mut self, namespaces: &Namespaces, wanted: &[u64], parts: &[Part], census: &mut Census<'_>) {
-        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + DUMP);
+        let deadline = self.deadline();
         let mut faults = BTreeSet::new();
         let mut ways = BTreeSet::new();
         let mut seen = Vec::new();
@@ -308,11 +315,11 @@ impl Look {
         }
         // Of most sockets the family alone says that they are none of ours, and
         // to ask a few for it costs less than a large table does.
-        let large = tcp_sockets().is_none_or(|count| count > LARGE_TABLE.max(missing.len() as u64 * ASKING));
+        let large = self.table.is_none_or(|count| count > LARGE_TABLE.max(missing.len() as u64 * ASKING));
         if large {
             self.set_apart(known, &mut missing);
         }
-        if !self.everything && tcp_sockets().is_some_and(|count| count > missing.len() as u64 * TAKING) {
+        if !self.everything && self.table.is_some_and(|count| count > missing.len() as u64 * TAKING) {
             self.take(namespaces, &mut missing, census);
         }
         if !missing.is_empty() && !self.everything {
@@ -320,7 +327,7 @@ impl Look {
                 missing.values().map(|&(process, _)| self.scan.processes[process as usize].netns).collect();
             let near: Vec<u64> = near.into_iter().filter(|&netns| netns != 0).collect();
             self.visit(namespaces, &near, &[Part::Connected], census);
-            let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+            let found = census.inodes();
             missing.retain(|inode, _| !found.contains(inode));
         }
         if !large && !missing.is_empty() {
@@ -332,7 +339,7 @@ impl Look {
             let far: Vec<u64> =
                 namespaces.inodes().filter(|netns| !self.visited.connected.contains(netns)).collect();
             self.visit(namespaces, &far, &[Part::Listening, Part::Udp, Part::Connected], census);
-            let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+            let found = census.inodes();
             missing.retain(|inode, _| !found.contains(inode));
         }
         self.take(namespaces, &mut missing, census);
@@ -366,7 +373,7 @@ impl Look {
         // Only the kernel knows the state of a connection.
         let wanted: BTreeSet<u64> = found.iter().map(|socket| socket.netns).collect();
         let wanted: Vec<u64> = wanted.into_iter().collect();
-        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + DUMP);
+        let deadline = self.deadline();
         namespaces.visit(&wanted, |netns| {
             for socket in found.iter_mut().filter(|socket| socket.netns == netns && socket.cookie != 0) {
                 if let Ok(Some(exact)) = sock_diag::find(socket, deadline) {
@@ -385,7 +392,7 @@ impl Look {
 
     /// Held inodes that neither the census nor our memory has, with one holder each.
     fn missing(&mut self, known: &Known, census: &Census<'_>) -> HashMap<u64, (u32, u32)> {
-        let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+        let found = census.inodes();
         let mut missing = HashMap::new();
         let mut last = None;
         for held in &self.scan.held {
@@ -422,7 +429,7 @@ impl Look {
 
     /// Takes from memory what was not looked at this time.
     fn carry(&self, known: &Known, held: &HashSet<u64>, census: &mut Census<'_>) {
-        let found: HashSet<u64> = census.sockets.iter().map(|socket| socket.inode).collect();
+        let found = census.inodes();
         census.sockets.extend(
             known
                 .sockets

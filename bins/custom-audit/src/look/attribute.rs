@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::descriptor::{self, Buffer};
 use super::namespace::Namespaces;
 use super::process::{Proc, Reason};
-use super::{DUMP, Look, proc_net, sock_diag};
+use super::{Look, proc_net, sock_diag};
 use crate::known::{Elsewhere, Known};
 use crate::socket::{Protocol, Socket};
 
@@ -73,7 +73,7 @@ impl Look {
         self.unattributed = old;
         let wanted: BTreeSet<u64> = new.iter().map(|socket| socket.netns).collect();
         let wanted: Vec<u64> = wanted.into_iter().collect();
-        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + DUMP);
+        let deadline = self.deadline();
         let mut there = Vec::new();
         let closed = namespaces.visit(&wanted, |netns| {
             let mut tables = HashSet::new();

@@ -93,6 +93,11 @@ impl<'a> Census<'a> {
         }
     }
 
+    /// The inodes of the sockets that are held.
+    pub(super) fn inodes(&self) -> HashSet<u64> {
+        self.sockets.iter().map(|socket| socket.inode).collect()
+    }
+
     /// How far it has come, to come back to.
     pub(super) fn mark(&self) -> [usize; 5] {
         [self.sockets.len(), self.strays.len(), self.fresh.len(), self.strangers.len(), self.total as usize]
