@@ -38,6 +38,20 @@ pub fn custom_audit() -> &'static Path {
     })
 }
 
+/// `wazuh-toolkit`: the file that `WAZUH_TOOLKIT_BIN` names, else what
+/// `packaging/build` makes of the sources.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn wazuh_toolkit() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| match std::env::var_os("WAZUH_TOOLKIT_BIN") {
+        Some(path) => std::fs::canonicalize(&path).expect("WAZUH_TOOLKIT_BIN names a file"),
+        None => build("wazuh-toolkit"),
+    })
+}
+
 fn build(program: &str) -> PathBuf {
     let script = source_tree().join("packaging/build");
     let output = Command::new("sh").arg(script).arg(program).stderr(Stdio::inherit()).output();

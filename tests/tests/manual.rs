@@ -49,6 +49,11 @@ fn bash_completes_verbs_and_their_options() {
         ("custom-audit", "doctor --js", "--json"),
         ("custom-audit", "--process-key s", "string"),
         ("custom-audit", "explain root_r", "root_reason"),
+        ("wazuh-toolkit", "en", "enable"),
+        ("wazuh-toolkit", "enable custom-a", "custom-audit"),
+        ("wazuh-toolkit", "enable --role ma", "manager"),
+        ("wazuh-toolkit", "rules in", "install"),
+        ("wazuh-toolkit", "rules install --dr", "--dry-run"),
     ] {
         let script = source_tree().join(format!("packaging/completions/{program}.bash"));
         let (before, last) = typed.rsplit_once(' ').unwrap_or(("", typed));
@@ -106,6 +111,21 @@ fn every_verb_and_option_is_in_the_man_page() {
                 "--config",
                 "--json",
             ],
+        ),
+        (
+            "wazuh-toolkit",
+            &[
+                "enable",
+                "disable",
+                "status",
+                "doctor",
+                "link",
+                "selftest",
+                "rules install",
+                "rules remove",
+                "rules check",
+            ],
+            &["--role", "--print", "--dry-run", "--restart", "--force", "--replace", "--restore", "--remove"],
         ),
     ] {
         let page = page(program);

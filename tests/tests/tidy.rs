@@ -283,9 +283,9 @@ impl Configured {
 }
 
 #[test]
-fn every_program_has_an_example_of_its_configuration() {
-    for program in programs() {
-        assert!(CONFIGURED.iter().any(|configured| configured.name == program), "{program}");
+fn every_program_that_wazuh_starts_has_an_example_of_its_configuration() {
+    for program in programs().iter().filter(|program| program.starts_with("custom-")) {
+        assert!(CONFIGURED.iter().any(|configured| configured.name == *program), "{program}");
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const PAGE: Page = Page {
                      says everything anew (baseline).",
                 ),
                 (
-                    "/var/ossec/wodles/custom-audit",
+                    "/usr/lib/wazuh-toolkit/custom-audit",
                     "Where the command of the wodle in ossec.conf is meant to find the program.",
                 ),
                 (

@@ -17,6 +17,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 mod audit;
 mod block;
+mod toolkit;
 
 /// A program, and its part in this.
 pub(crate) struct Page {
@@ -29,7 +30,7 @@ pub(crate) struct Page {
     more: &'static [(&'static str, &'static [(&'static str, &'static str)])],
 }
 
-const PAGES: [Page; 2] = [audit::PAGE, block::PAGE];
+const PAGES: [Page; 3] = [audit::PAGE, block::PAGE, toolkit::PAGE];
 
 fn main() -> io::Result<()> {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
@@ -80,16 +81,9 @@ impl Page {
             shown = shown.long_about(about.clone());
         }
         shown = shown.args(all.get_arguments().filter(|arg| !arg.is_hide_set()));
-        for verb in all.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-            // clap wants names that live as long as the program.
-            let name: &'static str = verb.get_name().to_owned().leak();
-            let mut plain = Command::new(name);
-            if let Some(about) = verb.get_about() {
-                plain = plain.about(about.clone());
-            }
-            shown = shown.subcommand(plain.args(verb.get_arguments().filter(|arg| !arg.is_hide_set())));
-        }
-        shown
+        shown = shown.subcommand_required(all.is_subcommand_required_set());
+        let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set());
+        verbs.fold(shown, |shown, verb| shown.subcommand(plain(verb)))
     }
 
     fn man_page(&self) -> Vec<u8> {
@@ -103,7 +97,7 @@ impl Page {
         let rendered = (|| -> io::Result<()> {
             man.render_title(&mut page)?;
             man.render_name_section(&mut page)?;
-            usage(self.program).to_writer(&mut page)?;
+            usage(&shown).to_writer(&mut page)?;
             man.render_description_section(&mut page)?;
             man.render_options_section(&mut page)?;
             verbs(&shown).to_writer(&mut page)?;
@@ -114,6 +108,22 @@ impl Page {
     }
 }
 
+/// A verb, and the verbs below it, without what is hidden.
+fn plain(verb: &Command) -> Command {
+    // clap wants names that live as long as the program.
+    let name: &'static str = verb.get_name().to_owned().leak();
+    let mut plain = Command::new(name);
+    if let Some(about) = verb.get_about() {
+        plain = plain.about(about.clone());
+    }
+    let below: Vec<&Command> = verb.get_subcommands().filter(|verb| !verb.is_hide_set()).collect();
+    if !below.is_empty() {
+        plain = plain.disable_help_subcommand(true).subcommand_required(true);
+    }
+    plain = plain.args(verb.get_arguments().filter(|arg| !arg.is_hide_set()));
+    below.into_iter().fold(plain, |plain, verb| plain.subcommand(self::plain(verb)))
+}
+
 /// The hyphen of our names confuses `clap_complete` 4.6: it writes the state of
 /// a verb in two ways, so that the options of no verb would be offered.
 fn mended(program: &str, script: &[u8]) -> Vec<u8> {
@@ -121,13 +131,15 @@ fn mended(program: &str, script: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(script).replace(&state("__subcmd__"), &state("__")).into_bytes()
 }
 
-/// With a verb and without: two different things.
-fn usage(program: &str) -> Roff {
+/// With a verb and without: two different things, where both can be.
+fn usage(command: &Command) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["SYNOPSIS"]);
-    let (program, options) = (bold(program), || [roman(" ["), italic("OPTIONS"), roman("]")]);
-    roff.text([&[program.clone()][..], &options()[..]].concat());
-    roff.control("br", []);
+    let (program, options) = (bold(command.get_name()), || [roman(" ["), italic("OPTIONS"), roman("]")]);
+    if !command.is_subcommand_required_set() {
+        roff.text([&[program.clone()][..], &options()[..]].concat());
+        roff.control("br", []);
+    }
     let verb = [roman(" "), italic("VERB"), roman(" ["), italic("ARGUMENTS"), roman("]")];
     roff.text([&[program][..], &options()[..], &verb[..]].concat());
     roff
@@ -137,9 +149,20 @@ fn usage(program: &str) -> Roff {
 fn verbs(command: &Command) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["VERBS"]);
+    each_verb(&mut roff, command, "");
+    roff
+}
+
+/// Those of a command; before each stands the one that it belongs to.
+fn each_verb(roff: &mut Roff, command: &Command, before: &str) {
     for verb in command.get_subcommands() {
+        let name = format!("{before}{}", verb.get_name());
+        if verb.has_subcommands() {
+            each_verb(roff, verb, &format!("{name} "));
+            continue;
+        }
         roff.control("TP", []);
-        let mut head = vec![bold(verb.get_name())];
+        let mut head = vec![bold(name)];
         for arg in verb.get_arguments() {
             head.push(roman(" "));
             head.extend(synopsis(arg));
@@ -154,7 +177,6 @@ fn verbs(command: &Command) -> Roff {
             roff.control("RE", []);
         }
     }
-    roff
 }
 
 fn synopsis(arg: &Arg) -> Vec<Inline> {
