@@ -4,12 +4,15 @@
 //!   4.x and 5.x, which also says how long each run took;
 //! * [`mod@line`]: the lines it writes, made from recorded ones;
 //! * [`wazuh`]: a throw-away installation, with own state and configuration;
+//! * [`stand_in`]: a whole installation, with its owners, and daemons that check
+//!   a configuration and run;
 //! * [`record`]: what `active-responses.log` says, read as Wazuh's decoder does;
 //! * [`network`] and [`traffic`]: attackers, routers and servers in network
 //!   namespaces of their own, and real packets between them;
 //! * [`kernel`]: what nftables, ipset and iptables have, asked of the kernel;
 //! * [`mod@wodle`]: a fake modulesd that runs a command wodle, and
 //!   [`mod@event`]: the schema that every line of it is held against;
+//! * [`rules`]: what Wazuh's rules make of a line, and what is wrong with them;
 //! * [`program`]: the program under test.
 //!
 //! Tests assert on the kernel and on packets, never on a program's own word.
@@ -23,6 +26,8 @@ pub mod line;
 pub mod network;
 pub mod program;
 pub mod record;
+pub mod rules;
+pub mod stand_in;
 pub mod traffic;
 pub mod wazuh;
 pub mod wodle;
