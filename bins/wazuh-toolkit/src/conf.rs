@@ -18,8 +18,8 @@ pub struct Facts {
     pub rule_dirs: Vec<String>,
     /// Its lists.
     pub lists: Vec<String>,
-    /// Timeouts in use: the lines of ar.conf come from them.
-    pub responses: usize,
+    /// The names of commands for active responses.
+    pub commands: Vec<String>,
 }
 
 impl Facts {
@@ -35,14 +35,10 @@ impl Facts {
             match event {
                 Event::Start(tag) if path.len() < 64 => {
                     path.push(tag.name().as_ref().to_owned());
-                    match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                        [_, "ruleset"] => {
-                            facts.rulesets += 1;
-                            // Lists that the new one does not mention stay.
-                            facts.rule_dirs.clear();
-                        }
-                        [_, "active-response"] => facts.responses += 1,
-                        _ => {}
+                    if let [_, "ruleset"] = path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                        facts.rulesets += 1;
+                        // Lists that the new one does not mention stay.
+                        facts.rule_dirs.clear();
                     }
                 }
                 Event::End(_) => {
@@ -54,6 +50,7 @@ impl Facts {
                         [_, "active-response", "disabled"] => {
                             disabled.get_or_insert(text == "yes");
                         }
+                        [_, "command", "name"] => facts.commands.push(text.to_owned()),
                         [_, "ruleset", "rule_dir"] => facts.rule_dirs.push(text.to_owned()),
                         [_, "ruleset", "list"] => facts.lists.push(text.to_owned()),
                         _ => {}
@@ -94,13 +91,16 @@ mod tests {
     #[test]
     fn the_last_ruleset_and_the_first_switch_count() {
         let facts = Facts::of(
-            "<ossec_config><ruleset><rule_dir>etc/rules</rule_dir><list>etc/lists/a</list></ruleset>
+            "<ossec_config><command><name>block</name></command><ruleset><rule_dir>etc/rules</rule_dir><list>etc/lists/a</list></ruleset>
              <active-response><disabled>no</disabled></active-response></ossec_config>
              <ossec_config><ruleset><rule_dir>ruleset/rules</rule_dir></ruleset>
              <active-response><disabled>yes</disabled></active-response></ossec_config>",
         );
         assert_eq!(facts.rule_dirs, ["ruleset/rules"]);
-        assert_eq!((facts.rulesets, facts.responses, facts.responses_disabled), (2, 2, false));
+        assert_eq!(
+            (facts.rulesets, facts.commands, facts.responses_disabled),
+            (2, vec!["block".to_owned()], false)
+        );
         assert_eq!(facts.lists, ["etc/lists/a"]);
     }
 

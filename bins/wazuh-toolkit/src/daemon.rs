@@ -68,7 +68,10 @@ pub fn check(
             Some(status) => format!("{}\n({status})", ended.words()),
             None => {
                 let seconds = limit.as_secs_f32();
-                format!("{}\n(it did not end within {seconds} s and was killed)", ended.words())
+                format!(
+                    "{}\n(it did not end within {seconds} s, or said too much, and was killed)",
+                    ended.words()
+                )
             }
         }),
         Err(error) => refused(error.to_string()),

@@ -15,6 +15,9 @@ use tempfile::TempPath;
 /// The largest file that is read, in bytes.
 pub const LARGEST: u64 = 8 * 1024 * 1024;
 
+/// The end of the name of what is about to take the place of another file.
+const SUFFIX: &str = ".wazuh-toolkit";
+
 /// A file as it was found.
 #[derive(Debug)]
 pub struct Original {
@@ -121,13 +124,26 @@ impl Original {
 pub fn beside(path: &Path, bytes: &[u8], owner: Owner) -> io::Result<TempPath> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut file =
-        tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".wazuh-toolkit").tempfile_in(folder)?;
+    let prefix = format!(".{name}.");
+    remove_leftovers(folder, &prefix);
+    let mut file = tempfile::Builder::new().prefix(&prefix).suffix(SUFFIX).tempfile_in(folder)?;
     file.write_all(bytes)?;
     fchown(&file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
     file.as_file().set_permissions(Permissions::from_mode(owner.mode))?;
     file.as_file().sync_all()?;
     Ok(file.into_temp_path())
+}
+
+/// What a run that was killed has left: nobody else is at work, see
+/// [`crate::change::alone`].
+fn remove_leftovers(folder: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(prefix) && name.ends_with(SUFFIX) {
+            // What cannot be removed does no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Puts a file written by [`beside`] in the place of another: whoever opens it
@@ -215,6 +231,8 @@ mod tests {
         let new = read(&path).unwrap();
         assert_eq!((new.bytes.as_slice(), new.owner()), (&b"new"[..], owner));
         let newer = || beside(&path, b"newer", owner).unwrap();
+        std::fs::write(dir.path().join(".file.killed.wazuh-toolkit"), "left of a run that was killed")
+            .unwrap();
         assert!(!put_instead(newer(), &old).unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"new", "an edit in between stays");
         assert!(put_instead(newer(), &new).unwrap());

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::section::comments;
 
-/// The ids of rules in this text, comments excepted; those that overwrite
-/// another on purpose as well.
+/// The ids of rules in this text, without comments, and without those that
+/// overwrite another on purpose.
 #[must_use]
 pub fn of(text: &[u8]) -> Vec<u32> {
     let comments = comments(text).unwrap_or_default();
@@ -21,7 +21,10 @@ pub fn of(text: &[u8]) -> Vec<u32> {
             continue;
         }
         let end = find(text, b">", at).unwrap_or(text.len());
-        ids.extend(attribute(&text[at..end], b"id"));
+        let tag = &text[at..end];
+        let overwrites = attribute(tag, b"overwrite").is_some_and(|value| value == b"yes");
+        let id = attribute(tag, b"id").and_then(|id| std::str::from_utf8(id).ok()?.trim().parse().ok());
+        ids.extend(id.filter(|_: &u32| !overwrites));
         at = end;
     }
     ids
@@ -31,8 +34,8 @@ fn find(text: &[u8], what: &[u8], from: usize) -> Option<usize> {
     text.get(from..)?.windows(what.len()).position(|part| part == what).map(|at| from + at)
 }
 
-/// The number in `name="…"`.
-fn attribute(tag: &[u8], name: &[u8]) -> Option<u32> {
+/// The value of `name="…"`.
+fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut from = 0;
     while let Some(at) = find(tag, name, from) {
         from = at + name.len();
@@ -41,8 +44,7 @@ fn attribute(tag: &[u8], name: &[u8]) -> Option<u32> {
         if let (true, Some(value)) = (apart, rest.strip_prefix(b"=")) {
             let value = value.trim_ascii_start();
             let quote = value.first().copied().filter(|byte| matches!(byte, b'"' | b'\''))?;
-            let number = value[1..].split(|&byte| byte == quote).next()?;
-            return std::str::from_utf8(number).ok()?.trim().parse().ok();
+            return value[1..].split(|&byte| byte == quote).next();
         }
     }
     None
@@ -75,7 +77,7 @@ mod tests {
         let text = br#"<group name="x,"><rule id="100100" level="3">
             <regex>a < b & c</regex></rule><rule level='5'
               id = '100101'></rule><!-- <rule id="9"> --><rules id="8"/><rule level="1" sid="7">
-            <rule id="abc"><rule"#;
+            <rule id="abc"><rule id="100102" level="9" overwrite="yes"><rule"#;
         assert_eq!(of(text), [100_100, 100_101]);
         assert_eq!(of(b""), [0_u32; 0]);
     }

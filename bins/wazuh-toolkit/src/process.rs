@@ -12,6 +12,8 @@ use nix::unistd::Pid;
 
 /// The last part of what a program says, in bytes.
 const MOST: u64 = 256 * 1024;
+/// Whoever says more than this is ended.
+const MOST_SAID: u64 = 64 * 1024 * 1024;
 /// The last part of what is shown of it, in bytes.
 const MOST_WORDS: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -19,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What became of a program.
 #[derive(Debug)]
 pub struct Ended {
-    /// `None` when it was ended after its time.
+    /// `None` when it was ended: its time was over, or it said too much.
     pub status: Option<ExitStatus>,
     /// The end of what it said, on standard output and standard error.
     pub said: Vec<u8>,
@@ -59,7 +61,7 @@ pub fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if Instant::now() >= end {
+        if Instant::now() >= end || said.metadata()?.len() > MOST_SAID {
             if let Ok(id) = i32::try_from(child.id()) {
                 let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
             }

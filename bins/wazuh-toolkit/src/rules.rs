@@ -20,8 +20,13 @@ use crate::file::{self, Original, Owner};
 use crate::ids;
 use crate::section::{self, SectionError};
 
-/// Before the name of everything that is copied.
-pub const PREFIX: &str = "wazuh-toolkit-";
+/// Before the name of each list that is copied.
+pub const LIST_PREFIX: &str = "wazuh-toolkit-";
+/// Before the name of each file of rules that is copied. Files are loaded in the
+/// order of their names (4.14.7, `src/config/rules-config.c`): ours behind all
+/// of Wazuh's, whose children some of them are, and before `local_rules.xml`, so
+/// that an administrator's rules can be children of ours.
+pub const RULE_PREFIX: &str = "1000-wazuh-toolkit-";
 /// The name of our section within `<ruleset>`.
 pub const LISTS: &str = "lists";
 /// What was copied, so that an edit by hand is seen.
@@ -145,14 +150,16 @@ fn folder(call: &Call, name: &str) -> io::Result<PathBuf> {
 pub fn places(call: &Call) -> io::Result<Vec<Place>> {
     let known = copied(call);
     let mut all = Vec::new();
-    for (name, shipped, is_list) in [("rules", RULES, false), ("lists", LIST_FILES, true)] {
+    for (name, shipped, prefix, is_list) in
+        [("rules", RULES, RULE_PREFIX, false), ("lists", LIST_FILES, LIST_PREFIX, true)]
+    {
         let folder = folder(call, name)?;
         let mut names: BTreeMap<String, Option<&'static str>> =
-            shipped.iter().map(|file| (format!("{PREFIX}{}", file.name), Some(file.text))).collect();
+            shipped.iter().map(|file| (format!("{prefix}{}", file.name), Some(file.text))).collect();
         for entry in std::fs::read_dir(&folder)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             // What analysisd makes of a list is no list.
-            if name.starts_with(PREFIX) && !name.ends_with(".cdb") {
+            if name.starts_with(prefix) && !name.ends_with(".cdb") {
                 names.entry(name).or_insert(None);
             }
         }
@@ -195,7 +202,7 @@ pub fn collisions(call: &Call, facts: &Facts) -> io::Result<Vec<(u32, String, St
         let Ok(entries) = std::fs::read_dir(&dir) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".xml") && !name.starts_with(PREFIX) {
+            if name.ends_with(".xml") && !name.starts_with(RULE_PREFIX) {
                 let path = entry.path();
                 others.push((path.display().to_string(), ids::of(file::glance(&path).as_bytes())));
             }
@@ -221,7 +228,7 @@ pub fn with_lists(text: &[u8]) -> Result<Vec<u8>, SectionError> {
     let declared = Facts::of(&String::from_utf8_lossy(&bare)).lists;
     let inside: String = LIST_FILES
         .iter()
-        .map(|file| format!("etc/lists/{PREFIX}{}", file.name))
+        .map(|file| format!("etc/lists/{LIST_PREFIX}{}", file.name))
         .filter(|path| !declared.contains(path))
         .map(|path| format!("    <list>{path}</list>\n"))
         .collect();
@@ -250,7 +257,7 @@ pub fn examine(call: &Call, conf: &Original, findings: &mut Findings) {
             Copy::Edited | Copy::Older if list && shipped => continue,
             Copy::Missing => findings.problem("rules", format!("{path} is missing: `wazuh-toolkit rules install` copies it")),
             Copy::Older => findings.problem("rules", format!("{path} is of another version of the toolkit: `wazuh-toolkit rules install` renews it")),
-            Copy::Edited => findings.problem("rules", format!("{path} was edited by hand: the next version would not replace it. Move the changes to rules of your own (overwrite=\"yes\" changes one of ours), then `wazuh-toolkit rules install --force`")),
+            Copy::Edited => findings.problem("rules", format!("{path} was edited by hand: the next version would not replace it. Move the changes to rules of your own, as in local_rules.xml (overwrite=\"yes\" changes one of ours), then `wazuh-toolkit rules install --force`")),
         }
         wrong += 1;
     }

@@ -29,7 +29,7 @@ pub(crate) const PAGE: Page = Page {
                     "The link that link makes. What link --replace moves aside gets the ending .wazuh-stock.",
                 ),
                 (
-                    "/var/ossec/etc/rules/wazuh-toolkit-*.xml, /var/ossec/etc/lists/wazuh-toolkit-*",
+                    "/var/ossec/etc/rules/1000-wazuh-toolkit-*.xml, /var/ossec/etc/lists/wazuh-toolkit-*",
                     "The rules and lists of a manager. The lists are yours as soon as they are there: no \
                      version replaces them.",
                 ),

@@ -257,7 +257,7 @@ const PLACES: [&str; 9] = [
     "etc/local_internal_options.conf",
     "etc/ossec.conf.save",
     "etc/rules/zz.xml",
-    "etc/rules/wazuh-toolkit-zz.xml",
+    "etc/rules/1000-wazuh-toolkit-zz.xml",
     "etc/lists/wazuh-toolkit-zz",
     "logs/active-responses.log",
     "etc/ossec.conf",

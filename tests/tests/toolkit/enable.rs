@@ -274,3 +274,24 @@ fn a_comment_without_an_end_is_refused() {
         untouched.holds(&stand_in, tail);
     }
 }
+
+#[test]
+fn what_somebody_wrote_by_hand_is_not_done_twice() {
+    if !ready() {
+        return;
+    }
+    for (program, snippet) in
+        [("custom-audit", "custom-audit.agent.xml"), ("custom-block", "custom-block.manager.xml")]
+    {
+        let stand_in = harness::stand_in::StandIn::manager();
+        let pasted =
+            std::fs::read_to_string(harness::program::source_tree().join("ossec-snippets").join(snippet));
+        let conf = String::from_utf8(stand_in.ossec_conf()).unwrap() + &pasted.unwrap();
+        stand_in.write("etc/ossec.conf", &conf);
+        let ran = stand_in.run(&["enable", program]).with_code(3);
+        says(&ran, &[program, "--force"]);
+        assert_eq!(stand_in.ossec_conf(), conf.as_bytes());
+        let _ = stand_in.run(&["enable", program, "--force"]).with_code(0);
+        assert!(inside(&stand_in.ossec_conf(), program).is_some());
+    }
+}

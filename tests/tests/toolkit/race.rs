@@ -146,6 +146,10 @@ fn a_run_that_is_killed_leaves_the_old_file_or_the_new_one() {
         assert_eq!(stand_in.ossec_conf(), new);
         let _ = stand_in.run(&["disable", "custom-audit"]).with_code(0);
         assert_eq!(stand_in.ossec_conf(), old);
+        let left = std::fs::read_dir(stand_in.path("etc")).unwrap().flatten();
+        let left: Vec<_> =
+            left.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".")).collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 

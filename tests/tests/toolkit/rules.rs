@@ -36,7 +36,7 @@ pub(crate) fn lists() -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn rule_path(name: &str) -> String {
-    format!("etc/rules/wazuh-toolkit-{name}")
+    format!("etc/rules/1000-wazuh-toolkit-{name}")
 }
 
 pub(crate) fn list_path(name: &str) -> String {
@@ -229,7 +229,7 @@ fn rules_of_an_older_version_are_renewed_and_those_of_none_are_removed() {
     let output =
         std::process::Command::new("sha256sum").arg(stand_in.path(&rule_path(&name))).output().unwrap();
     let sum = String::from_utf8(output.stdout).unwrap()[..64].to_owned();
-    record[format!("wazuh-toolkit-{name}")] = sum.into();
+    record[format!("1000-wazuh-toolkit-{name}")] = sum.into();
     std::fs::write(&copied, record.to_string()).unwrap();
     let ran = stand_in.run(&["rules", "check"]).with_code(1);
     says(&ran, &[&rule_path(&name), "wazuh-toolkit rules install"]);

@@ -27,12 +27,14 @@ fn a_rule_of_somebody_else_with_our_id_is_named_before_anything_is_written() {
         untouched.holds(&stand_in, place);
         assert_eq!((checks(&stand_in), restarts(&stand_in)), (vec![], 0), "nobody was asked");
     }
-    // The same number where it is no rule's id.
+    // The same number where it is no rule's id, or one that changes ours on purpose.
     let Some(stand_in) = manager() else { return };
     stand_in.write(
         "etc/rules/own.xml",
         format!("<!-- <rule id=\"{id}\" level=\"5\"> -->\n<group name=\"own,\">\n  <rule id=\"119999\" level=\"3\">\n    <if_sid>{id}</if_sid>\n    <id>{id}</id>\n    <description>a &lt; {id}</description>\n  </rule>\n</group>\n"),
     );
+    stand_in
+        .write("etc/rules/local_rules.xml", of(&format!("<rule id=\"{id}\" level=\"9\" overwrite=\"yes\">")));
     stand_in.write("etc/rules/own.txt", of(&format!("<rule id=\"{id}\" level=\"5\">")));
     let _ = stand_in.run(&["rules", "install"]).with_code(0);
 }
@@ -43,7 +45,7 @@ fn what_analysisd_refuses_is_taken_back() {
     // Something that it refuses as soon as it reads the rules: in place, or as candidate.
     stand_in.daemon(
         "wazuh-analysisd",
-        "for file in etc/rules/wazuh-toolkit-*; do
+        "for file in etc/rules/1000-wazuh-toolkit-*; do
             [ -e \"$file\" ] && { echo 'CRITICAL: (1220): Error loading the rules' >&2; exit 1; }
          done
          exit 0",

@@ -1,11 +1,15 @@
 //! `enable`: a program's section into `ossec.conf`.
 
+use std::path::Path;
+
+use common::wazuh::config::CommandWodle;
 use custom_block::config::{Allowed, Settings};
 use custom_block::host;
 
 use crate::call::Call;
 use crate::change::{self, difference};
 use crate::cli::Caution;
+use crate::conf::Facts;
 use crate::link::{self, Found};
 use crate::program::{Program, Role};
 use crate::section;
@@ -53,6 +57,13 @@ pub fn enable(
     let others = section::without(&conf.bytes, name).map_err(torn)?;
     let text =
         program.section(role, &call.installation, &call.program_dir, &String::from_utf8_lossy(&others));
+    if let Some(twice) = runs_already(program, &others).filter(|_| !caution.force) {
+        return Err(Failure::Refused(format!(
+            "{} has {twice} outside of our section: with ours it would be there twice. Take it out first (--force writes \
+             ours all the same)",
+            conf.path.display()
+        )));
+    }
     let new = section::with(&conf.bytes, name, role.name(), &text).map_err(torn)?;
     warnings(call, program);
     if new == conf.bytes {
@@ -68,6 +79,25 @@ pub fn enable(
     call.tell.say(format!("{name} is enabled in {}.", conf.path.display()));
     change::restart(call, caution.restart)?;
     Ok(true)
+}
+
+/// What somebody wrote by hand that does what our section would do.
+fn runs_already(program: Program, others: &[u8]) -> Option<String> {
+    let others = String::from_utf8_lossy(others);
+    let name = program.name();
+    match program {
+        Program::CustomBlock => {
+            let known = Facts::of(&others).commands.iter().any(|command| command == name);
+            known.then(|| format!("a <command> called {name}"))
+        }
+        Program::CustomAudit => {
+            let runs = |wodle: &CommandWodle| {
+                let path = wodle.command.split_whitespace().next().map(Path::new);
+                path.is_some_and(|path| path.file_name().is_some_and(|file| file == name)) && !wodle.disabled
+            };
+            CommandWodle::parse(&others).iter().any(runs).then(|| format!("a wodle that runs {name}"))
+        }
+    }
 }
 
 /// Where there is no `ossec.conf`, Wazuh's own is meant: it follows the record.

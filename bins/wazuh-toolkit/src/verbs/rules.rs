@@ -112,7 +112,8 @@ pub fn remove(call: &Call, caution: &Caution) -> Result<bool, Failure> {
     let mut steps = Vec::new();
     for place in places.iter().filter(|place| place.found.is_some()) {
         match (place.copy, place.is_list, caution.force) {
-            (Copy::Edited, true, false) => {
+            // Also with --force: it is data, and harmless.
+            (Copy::Edited, true, _) => {
                 call.tell.warn(format!("{} was edited and is kept", place.path.display()));
             }
             (Copy::Edited, false, false) => return Err(edited(place)),
