@@ -14,6 +14,8 @@ use crate::socket::{Protocol, Socket};
 
 /// How long holders are looked for.
 const RESCAN: Duration = Duration::from_millis(500);
+/// A process that ends is done with it by then.
+const ENDING: Duration = Duration::from_millis(30);
 
 impl Look {
     /// Looks for the holders of root's sockets that no process of root held.
@@ -71,6 +73,11 @@ impl Look {
             .into_iter()
             .partition(|socket| known.unheld(socket).is_none());
         self.unattributed = old;
+        if !new.is_empty() {
+            // A process that ends lets go of its descriptors before the kernel
+            // closes what they led to; on a busy host somebody else runs between.
+            std::thread::sleep(ENDING);
+        }
         let wanted: BTreeSet<u64> = new.iter().map(|socket| socket.netns).collect();
         let wanted: Vec<u64> = wanted.into_iter().collect();
         let deadline = self.deadline();
