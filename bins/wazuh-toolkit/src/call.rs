@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::places::Places;
 use common::wazuh::paths::Installation;
+use sha2::{Digest, Sha256};
 
 use crate::cli::Cli;
 use crate::program::{PROGRAM_DIR, Program};
@@ -36,6 +37,22 @@ fn absolute(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
+/// In our state: whose it is.
+pub const HOME: &str = "home";
+
+/// The state of an installation: the folder itself of the first one that had
+/// any, a folder in it of each other. What was wished for one is not done to
+/// another.
+fn state_of(folder: &Path, home: &Path) -> PathBuf {
+    let owner = crate::file::glance(&folder.join(HOME));
+    let name = home.as_os_str().as_encoded_bytes();
+    if owner.is_empty() || owner.trim_end_matches('\n').as_bytes() == name {
+        return folder.to_owned();
+    }
+    let sum = Sha256::digest(name);
+    folder.join(sum.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
 impl Call {
     /// As typed.
     #[must_use]
@@ -43,9 +60,10 @@ impl Call {
         let places = Places { home: cli.home.clone(), state_dir: cli.state_dir.clone(), config: None };
         let program_dir = std::env::var_os("WAZUH_TOOLKIT_PROGRAM_DIR").filter(|dir| !dir.is_empty());
         let installation = places.installation(OsStr::new("wazuh-toolkit"));
+        let home = absolute(installation.home());
         Call {
-            installation: Installation::at(absolute(installation.home())),
-            state: absolute(&places.state_dir()).join("wazuh-toolkit"),
+            state: state_of(&absolute(&places.state_dir()).join("wazuh-toolkit"), &home),
+            installation: Installation::at(home),
             places,
             program_dir: absolute(program_dir.as_ref().map_or(Path::new(PROGRAM_DIR), Path::new)),
             tell: Tell::new(cli.json, quiet),

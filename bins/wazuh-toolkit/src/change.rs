@@ -10,7 +10,7 @@ use common::state;
 use nix::fcntl::{Flock, FlockArg};
 use similar::TextDiff;
 
-use crate::call::Call;
+use crate::call::{Call, HOME};
 use crate::daemon::{self, ANALYSISD, Refusal};
 use crate::file::{self, Original};
 use crate::tell::Failure;
@@ -37,6 +37,11 @@ pub fn state_folder(call: &Call) -> io::Result<&Path> {
         builder.recursive(true).mode(0o755).create(parent)?;
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&call.state)?;
+    let owner = call.state.join(HOME);
+    if !owner.exists() {
+        let home = [call.installation.home().as_os_str().as_encoded_bytes(), b"\n"].concat();
+        state::replace(&owner, &home, 0o600, state::Durability::Synced)?;
+    }
     Ok(&call.state)
 }
 
@@ -108,8 +113,16 @@ pub fn put(call: &Call, old: &Original, new: &[u8], limit: Duration) -> Result<(
         check_again(call, limit);
         Failure::Failed(format!("{}: {error}\nNothing was changed.", call.state.display()))
     })?;
-    if !file::put_instead(candidate, old).map_err(failed)? {
-        return Err(changed_meanwhile());
+    match file::put_instead(candidate, old) {
+        Ok(true) => {}
+        Ok(false) => return Err(changed_meanwhile()),
+        Err(error) => {
+            check_again(call, limit);
+            return Err(Failure::Failed(format!(
+                "{}: {error}: it cannot be replaced (is it mounted by itself, as in a container, or immutable?).\nNothing was changed.",
+                old.path.display()
+            )));
+        }
     }
     let asked = asked + check_in_place(call, old, new, limit)?;
     if asked == 0 {

@@ -1,5 +1,6 @@
 //! What `ossec.conf` says about what we need of it.
 
+use common::wazuh::config::lenient;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
@@ -20,6 +21,8 @@ pub struct Facts {
     pub lists: Vec<String>,
     /// The names of commands for active responses.
     pub commands: Vec<String>,
+    /// The first one says for how long those who come back are blocked.
+    pub repeated_offenders: Vec<String>,
 }
 
 impl Facts {
@@ -28,7 +31,8 @@ impl Facts {
     pub fn of(text: &str) -> Facts {
         let mut facts = Facts::default();
         let mut disabled: Option<bool> = None;
-        let mut reader = Reader::from_str(text);
+        let text = lenient(text);
+        let mut reader = Reader::from_str(&text);
         reader.config_mut().check_end_names = false;
         let mut path: Vec<String> = Vec::new();
         while let Ok(event) = reader.read_event() {
@@ -49,6 +53,9 @@ impl Facts {
                     match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
                         [_, "active-response", "disabled"] => {
                             disabled.get_or_insert(text == "yes");
+                        }
+                        [_, "active-response", "repeated_offenders"] => {
+                            facts.repeated_offenders.push(text.to_owned());
                         }
                         [_, "command", "name"] => facts.commands.push(text.to_owned()),
                         [_, "ruleset", "rule_dir"] => facts.rule_dirs.push(text.to_owned()),
@@ -93,7 +100,7 @@ mod tests {
         let facts = Facts::of(
             "<ossec_config><command><name>block</name></command><ruleset><rule_dir>etc/rules</rule_dir><list>etc/lists/a</list></ruleset>
              <active-response><disabled>no</disabled></active-response></ossec_config>
-             <ossec_config><ruleset><rule_dir>ruleset/rules</rule_dir></ruleset>
+             <ossec_config><ruleset><rule_dir>ruleset/rules</rule_dir></ruleset><x>a&b</x>
              <active-response><disabled>yes</disabled></active-response></ossec_config>",
         );
         assert_eq!(facts.rule_dirs, ["ruleset/rules"]);

@@ -50,6 +50,14 @@ pub fn read(path: &Path) -> io::Result<Original> {
         let link = error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32);
         if link { io::Error::other("is a symbolic link, which is not followed") } else { error }
     })?;
+    read_open(file, path)
+}
+
+/// The same of a file that was opened without following links.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_open(file: File, path: &Path) -> io::Result<Original> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("is not a regular file"));

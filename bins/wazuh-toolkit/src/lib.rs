@@ -7,7 +7,7 @@
 //! 2. [`wazuh`], [`conf`], [`program`]: what is installed, what its `ossec.conf`
 //!    says, and what we would write into it
 //! 3. [`section`], [`ids`]: what the new text is, and whose a rule's id is (pure)
-//! 4. [`file`](mod@file), [`change`], [`link`], [`rules`]: the effects. Each is whole or not
+//! 4. [`file`](mod@file), [`folder`], [`change`], [`link`], [`rules`]: the effects. Each is whole or not
 //!    at all: [`daemon`] (through [`process`]) asks Wazuh's own programs whether they take it
 //! 5. [`tell`]: what was done, for people or as JSON
 //!
@@ -24,6 +24,7 @@ pub mod cli;
 pub mod conf;
 pub mod daemon;
 pub mod file;
+pub mod folder;
 pub mod ids;
 pub mod link;
 pub mod process;

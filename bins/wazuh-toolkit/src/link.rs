@@ -93,6 +93,12 @@ fn put(target: &Path, place: &Path) -> io::Result<()> {
     std::fs::rename(&temporary, place)
 }
 
+/// Whether a link elsewhere leads to a program of this toolkit, or to nothing.
+fn is_ours(leads: &Path) -> bool {
+    let folder = leads.parent().and_then(Path::file_name);
+    !leads.exists() || folder.is_some_and(|folder| folder == "wazuh-toolkit")
+}
+
 fn failed(place: &Path) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure::Failed(format!("{}: {error}", place.display()))
 }
@@ -115,7 +121,14 @@ pub fn make(call: &Call) -> Result<bool, Failure> {
     let place = folder.join(Program::CustomBlock.name());
     match look(&place, &target).map_err(failed(&place))? {
         Found::Right => call.tell.say(format!("{} is linked already.", place.display())),
-        // Ours from an earlier version that lay elsewhere, or made by hand.
+        Found::Elsewhere(leads) if !is_ours(&leads) => {
+            return Err(Failure::Refused(format!(
+                "{} is a link to {}, which is not ours: remove it, then call `wazuh-toolkit link` again",
+                place.display(),
+                leads.display()
+            )));
+        }
+        // Ours from an earlier version that lay elsewhere.
         Found::Nothing | Found::Dangling | Found::Elsewhere(_) => {
             put(&target, &place).map_err(failed(&place))?;
             call.tell.say(format!("{} -> {}", place.display(), target.display()));

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::rc::Rc;
 
 use common::finding::Findings;
 use common::state;
@@ -17,6 +18,7 @@ use crate::call::Call;
 use crate::change::state_folder;
 use crate::conf::{Facts, end_of_ruleset};
 use crate::file::{self, Original, Owner};
+use crate::folder::Folder;
 use crate::ids;
 use crate::section::{self, SectionError};
 
@@ -83,7 +85,11 @@ pub enum Copy {
 /// One file of the manager's that is, or would be, a copy of ours.
 #[derive(Debug)]
 pub struct Place {
-    /// Where.
+    /// Its folder.
+    pub folder: Rc<Folder>,
+    /// Its name there.
+    pub name: String,
+    /// Where that is, for people.
     pub path: PathBuf,
     /// What is shipped; `None` when this version ships no such file any more.
     pub shipped: Option<&'static str>,
@@ -130,20 +136,9 @@ pub fn remember(call: &Call) -> io::Result<()> {
     state::replace(&path, &text, 0o600, state::Durability::Synced)
 }
 
-/// A folder of the manager's that is no link: whoever may write in `etc` could
-/// make one of it.
-fn folder(call: &Call, name: &str) -> io::Result<PathBuf> {
-    let path = call.installation.home().join("etc").join(name);
-    let metadata = std::fs::symlink_metadata(&path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-    if metadata.is_dir() {
-        Ok(path)
-    } else {
-        Err(io::Error::other(format!("{} is no folder", path.display())))
-    }
-}
-
-/// Everything that we have, or would have, in the manager's tree.
+/// Everything that we have, or would have, in the manager's tree: by the names
+/// that this version ships and that earlier ones have copied. What else has such
+/// a name is somebody else's.
 ///
 /// # Errors
 /// When it cannot be looked at.
@@ -153,27 +148,27 @@ pub fn places(call: &Call) -> io::Result<Vec<Place>> {
     for (name, shipped, prefix, is_list) in
         [("rules", RULES, RULE_PREFIX, false), ("lists", LIST_FILES, LIST_PREFIX, true)]
     {
-        let folder = folder(call, name)?;
+        let path = call.installation.home().join("etc").join(name);
+        // Where there is no folder, there is nothing of ours.
+        let Some(folder) = Folder::open(&path)?.map(Rc::new) else { continue };
         let mut names: BTreeMap<String, Option<&'static str>> =
             shipped.iter().map(|file| (format!("{prefix}{}", file.name), Some(file.text))).collect();
-        for entry in std::fs::read_dir(&folder)?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // What analysisd makes of a list is no list.
-            if name.starts_with(prefix) && !name.ends_with(".cdb") {
-                names.entry(name).or_insert(None);
-            }
+        for name in known.keys().filter(|name| name.starts_with(prefix) && !name.contains('/')) {
+            names.entry(name.clone()).or_insert(None);
         }
         for (name, shipped) in names {
-            let path = folder.join(&name);
-            let found = file::read_if_there(&path)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            let found = folder.read(&name)?;
             let copy = match &found {
                 None => Copy::Missing,
                 Some(found) if shipped.is_some_and(|text| text.as_bytes() == found.bytes) => Copy::Same,
                 Some(found) if known.get(&name) == Some(&sum(&found.bytes)) => Copy::Older,
                 Some(_) => Copy::Edited,
             };
-            all.push(Place { path, shipped, found, copy, is_list });
+            // Of an earlier version, and gone.
+            if shipped.is_some() || found.is_some() {
+                let (folder, path) = (Rc::clone(&folder), folder.path_of(&name));
+                all.push(Place { folder, name, path, shipped, found, copy, is_list });
+            }
         }
     }
     Ok(all)
@@ -291,12 +286,25 @@ pub fn examine(call: &Call, conf: &Original, findings: &mut Findings) {
     }
 }
 
-/// Whether this file is one of the folder's compiled lists.
-#[must_use]
-pub fn compiled(list: &Path) -> PathBuf {
-    let mut name = list.as_os_str().to_owned();
-    name.push(".cdb");
-    PathBuf::from(name)
+impl Place {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When it cannot; the old one is untouched then.
+    pub fn put(&self, bytes: &[u8], owner: Owner) -> io::Result<()> {
+        self.folder.replace(&self.name, bytes, owner)
+    }
+
+    /// Removes it, and what analysisd has made of a list.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn remove(&self) -> io::Result<()> {
+        if self.is_list {
+            let _ = self.folder.remove(&format!("{}.cdb", self.name));
+        }
+        self.folder.remove(&self.name)
+    }
 }
 
 #[cfg(test)]
@@ -305,7 +313,7 @@ mod tests {
 
     #[test]
     fn everything_in_the_tree_is_shipped_and_nothing_else() {
-        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
+        let tree = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
         for (folder, shipped, extension) in
             [(tree.clone(), RULES, "xml"), (tree.join("lists"), LIST_FILES, "")]
         {
@@ -313,7 +321,7 @@ mod tests {
             let mut names: Vec<String> = entries
                 .filter(|entry| entry.file_type().unwrap().is_file())
                 .map(|entry| entry.file_name().into_string().unwrap())
-                .filter(|name| Path::new(name).extension().unwrap_or_default() == extension)
+                .filter(|name| std::path::Path::new(name).extension().unwrap_or_default() == extension)
                 .collect();
             names.sort();
             assert_eq!(names, shipped.iter().map(|file| file.name).collect::<Vec<_>>());

@@ -3,9 +3,19 @@
 //! Wazuh 4.14.7: `src/config/client-config.c`, `src/config/cluster-config.c`,
 //! `src/os_execd/config.c`, `src/os_execd/exec.c`.
 
+use std::borrow::Cow;
+
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde::{Deserialize, Serialize};
+
+/// The text with nothing in it that Wazuh takes and XML does not: its own reader
+/// (4.14.7, `src/os_xml/os_xml.c`) knows no entities, so that an `&`, as in the
+/// URL of an integration, is one like any other letter.
+#[must_use]
+pub fn lenient(text: &str) -> Cow<'_, str> {
+    if text.contains('&') { Cow::Owned(text.replace('&', "+")) } else { Cow::Borrowed(text) }
+}
 
 /// The parts of `ossec.conf` that a program on a protected host must know.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +37,8 @@ impl OssecConf {
     #[must_use]
     pub fn parse(text: &str) -> OssecConf {
         let mut conf = OssecConf::default();
-        let mut reader = Reader::from_str(text);
+        let text = lenient(text);
+        let mut reader = Reader::from_str(&text);
         reader.config_mut().check_end_names = false;
         let mut path: Vec<String> = Vec::new();
         while let Ok(event) = reader.read_event() {
@@ -99,7 +110,8 @@ impl CommandWodle {
     /// Those in the text of an `ossec.conf` or `agent.conf`, as far as it is XML.
     #[must_use]
     pub fn parse(text: &str) -> Vec<CommandWodle> {
-        let mut reader = Reader::from_str(text);
+        let text = lenient(text);
+        let mut reader = Reader::from_str(&text);
         reader.config_mut().check_end_names = false;
         let mut wodles: Vec<CommandWodle> = Vec::new();
         let (mut inside, mut key) = (false, String::new());
@@ -157,7 +169,8 @@ impl LocalFile {
     /// Those in the text of an `ossec.conf` or `agent.conf`, as far as it is XML.
     #[must_use]
     pub fn parse(text: &str) -> Vec<LocalFile> {
-        let mut reader = Reader::from_str(text);
+        let text = lenient(text);
+        let mut reader = Reader::from_str(&text);
         reader.config_mut().check_end_names = false;
         let mut files: Vec<LocalFile> = Vec::new();
         let (mut inside, mut key) = (false, String::new());
@@ -218,6 +231,16 @@ mod tests {
         assert_eq!(conf.peers, ["192.0.2.10", "manager.example.org", "192.0.2.11"]);
         assert_eq!(conf.ports, [1515]);
         assert_eq!(conf.repeated_offenders, [1800, 3600, 7200]);
+    }
+
+    #[test]
+    fn what_wazuh_takes_and_xml_does_not_hides_nothing() {
+        let conf = "<ossec_config><integration><hook_url>https://h/x?a=1&b=2&</hook_url></integration>
+             <client><server><address>192.0.2.10</address></server></client>
+             <wodle name=\"command\"><command>y</command></wodle>
+             <localfile><location>/b</location></localfile></ossec_config>";
+        assert_eq!(OssecConf::parse(conf).peers, ["192.0.2.10"]);
+        assert_eq!((CommandWodle::parse(conf).len(), LocalFile::parse(conf).len()), (1, 1));
     }
 
     #[test]

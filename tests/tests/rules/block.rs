@@ -230,6 +230,13 @@ fn the_lines_of_stock_programs_reach_no_rule_of_ours() {
         let line = line.replace("\"toolkit\":\"custom-block\",", "");
         assert_eq!(session.feed(&Event::new(line).at(LOG)).rule, Some(stock));
     }
+    // In the place of any program of Wazuh's, its records are ours all the same.
+    for name in ["custom-block", "firewall-drop", "firewalld-drop", "host-deny", "route-null"] {
+        for (line, ours) in lines.iter().zip([100_501, 100_502]) {
+            let line = line.replace("firewall-drop", name);
+            assert_eq!(session.feed(&Event::new(&line).at(LOG)).rule, Some(ours), "{line}");
+        }
+    }
     for name in ["host-deny", "route-null", "disable-account"] {
         let line = lines[0].replace("\"toolkit\":\"custom-block\",", "").replace("firewall-drop", name);
         let rule = session.feed(&Event::new(line).at(LOG)).rule.unwrap();

@@ -12,6 +12,7 @@ mod doctor_block;
 mod enable;
 mod healthy;
 mod link;
+mod others;
 mod places;
 mod race;
 mod replace;

@@ -66,6 +66,17 @@ pub fn enable(
     }
     let new = section::with(&conf.bytes, name, role.name(), &text).map_err(torn)?;
     warnings(call, program);
+    if let Some(found) = wazuh::find(&call.installation).filter(|found| found.role != role) {
+        let (this, asked) = (found.role.name(), role.name());
+        call.tell.warn(format!("this host is {this}, not {asked}: Wazuh does nothing with that here"));
+    }
+    let earlier = Facts::of(&String::from_utf8_lossy(&others)).repeated_offenders;
+    if let (Program::CustomBlock, Some(first)) = (program, earlier.first()) {
+        call.tell.warn(format!(
+            "{} has <repeated_offenders> {first} already: the first one counts, ours has no effect",
+            conf.path.display()
+        ));
+    }
     if new == conf.bytes {
         call.tell.say(format!("{name} is enabled already in {}.", conf.path.display()));
         return Ok(false);

@@ -1,7 +1,5 @@
 //! `rules`: the detection rules, on a manager.
 
-use std::io;
-
 use common::finding::Findings;
 
 use crate::call::Call;
@@ -9,7 +7,7 @@ use crate::change::{self, difference};
 use crate::cli::{Caution, Rules};
 use crate::conf::Facts;
 use crate::daemon::{self, ANALYSISD};
-use crate::file::{self, Original};
+use crate::file::Original;
 use crate::program::Role;
 use crate::rules::{self, Copy, Place};
 use crate::section;
@@ -81,6 +79,12 @@ pub fn install(call: &Call, caution: &Caution) -> Result<bool, Failure> {
         return Err(Failure::Failed(format!("{}\nNothing was changed.", lines.join("\n"))));
     }
     let places = rules::places(call).map_err(failed)?;
+    for name in ["rules", "lists"] {
+        let folder = call.installation.home().join("etc").join(name);
+        if !folder.is_dir() {
+            return Err(Failure::Failed(format!("{} is not there", folder.display())));
+        }
+    }
     let mut steps = Vec::new();
     for place in &places {
         match (place.copy, place.is_list) {
@@ -100,9 +104,9 @@ pub fn install(call: &Call, caution: &Caution) -> Result<bool, Failure> {
 /// # Errors
 /// See [`Failure`]; nothing is changed then.
 pub fn remove(call: &Call, caution: &Caution) -> Result<bool, Failure> {
-    let rules = call.installation.home().join("etc/rules");
-    if !rules.is_dir() {
-        call.tell.say(format!("{} is not there: nothing to remove.", rules.display()));
+    if !call.installation.ossec_conf().exists() {
+        let conf = call.installation.ossec_conf();
+        call.tell.say(format!("{} is not there: nothing to remove.", conf.display()));
         return Ok(false);
     }
     change::as_root()?;
@@ -196,20 +200,11 @@ fn carry_out(
 fn apply(call: &Call, steps: &[Step<'_>]) -> Result<(), Failure> {
     let owner = rules::owner(call).map_err(failed)?;
     for step in steps {
-        let path = &step.place.path;
         let done = match step.new {
-            Some(text) => file::replace(path, text.as_bytes(), owner),
-            None => remove_copy(step.place),
+            Some(text) => step.place.put(text.as_bytes(), owner),
+            None => step.place.remove(),
         };
-        done.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    }
-    Ok(())
-}
-
-fn remove_copy(place: &Place) -> io::Result<()> {
-    std::fs::remove_file(&place.path)?;
-    if place.is_list {
-        let _ = std::fs::remove_file(rules::compiled(&place.path));
+        done.map_err(|error| Failure::Failed(format!("{}: {error}", step.place.path.display())))?;
     }
     Ok(())
 }
@@ -217,22 +212,13 @@ fn remove_copy(place: &Place) -> io::Result<()> {
 /// Everything as it was found; what cannot be is said.
 fn undo(call: &Call, steps: &[Step<'_>]) {
     for step in steps {
-        let path = &step.place.path;
         let undone = match &step.place.found {
             Some(found) if found.is_still_so() => Ok(()),
-            Some(found) => file::replace(path, &found.bytes, found.owner()),
-            None if step.place.is_list => {
-                // What the check has made of it.
-                let _ = std::fs::remove_file(rules::compiled(path));
-                std::fs::remove_file(path)
-            }
-            None => match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
+            Some(found) => step.place.put(&found.bytes, found.owner()),
+            None => step.place.remove(),
         };
         if let Err(error) = undone {
-            call.tell.warn(format!("{} could not be put back: {error}", path.display()));
+            call.tell.warn(format!("{} could not be put back: {error}", step.place.path.display()));
         }
     }
 }

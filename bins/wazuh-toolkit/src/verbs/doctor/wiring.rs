@@ -67,7 +67,9 @@ fn wodle(host: &Host<'_>, findings: &mut Findings) {
     let shared: Vec<CommandWodle> = CommandWodle::parse(&shared).into_iter().filter(&ours).collect();
     if host.wazuh.role == Role::Agent && !shared.is_empty() {
         let options = file::glance(&host.call.installation.local_internal_options());
-        let allowed = options.lines().any(|line| line.replace(' ', "") == "wazuh_command.remote_commands=1");
+        let allowed = options
+            .lines()
+            .any(|line| line.split_whitespace().collect::<String>() == "wazuh_command.remote_commands=1");
         if !allowed && local.is_empty() {
             findings.problem("wodle", format!("{} has our wodle, but this agent takes no commands from its manager: put wazuh_command.remote_commands=1 into {} and restart, or `wazuh-toolkit enable custom-audit` here", path.display(), host.call.installation.local_internal_options().display()));
         } else if allowed && !local.is_empty() {
