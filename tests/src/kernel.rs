@@ -36,7 +36,8 @@ pub fn has(tool: &str) -> bool {
 
 /// All that the table `inet wazuh_block` blocks; nothing when it is not there.
 /// What has less than a second to go is looked at again: a block that is lifted
-/// lapses within milliseconds, and it would be chance whether it is seen.
+/// lapses within milliseconds, and it would be chance whether it is seen. At
+/// the very tick at which it lapses, `nft` has no `expires` for it at all.
 ///
 /// # Panics
 /// When `nft` prints what it should not.
@@ -44,7 +45,7 @@ pub fn has(tool: &str) -> bool {
 pub fn nftables(namespace: &Namespace) -> Blocks {
     let mut blocks = listed(namespace);
     for _ in 0..10 {
-        if !blocks.values().any(|block| block.expires == Some(0)) {
+        if !blocks.values().any(|block| block.timeout.is_some() && block.expires.unwrap_or(0) == 0) {
             break;
         }
         std::thread::sleep(Duration::from_millis(10));

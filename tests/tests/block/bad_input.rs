@@ -206,10 +206,11 @@ fn the_rest_of_an_alert_cannot_prevent_the_block() {
         let mut execd = host.execd();
         assert_eq!(execd.request(&line, 600).keys().unwrap_or_default(), [TARGET], "{what}");
         assert_eq!(host.targets(), [TARGET], "{what}");
-        execd.stop();
-        assert!(host.blocks().is_empty(), "{what}");
+        let lifted = execd.stop();
         // Read as Wazuh reads them: valid UTF-8, one object a line.
         let records = host.wazuh.records();
+        let left = host.blocks();
+        assert!(left.is_empty(), "{what}: {left:?} after {lifted:?}, {records:?}");
         let commands: Vec<&str> = records.iter().map(|record| record.command()).collect();
         assert_eq!(commands, ["add", "delete"], "{what}");
         crate::record::check_all(&host.wazuh);
