@@ -7,6 +7,7 @@
 //! - [`config`]: a configuration file that only its owner can have written
 //! - [`finding`]: what a `doctor` found
 //! - [`record`]: one line in a log that others can write to, too
+//! - [`secret`]: a file that holds a password, token or key
 //! - [`state`]: a file that outlives a run
 //! - [`text`]: text that others wrote, made harmless
 //! - [`netlink`]: how to talk with the kernel
@@ -22,6 +23,7 @@ pub mod finding;
 pub mod netlink;
 pub mod places;
 pub mod record;
+pub mod secret;
 pub mod state;
 pub mod text;
 pub mod wazuh;
