@@ -38,6 +38,20 @@ pub fn custom_audit() -> &'static Path {
     })
 }
 
+/// `custom-webhook`: the file that `CUSTOM_WEBHOOK_BIN` names, else what
+/// `packaging/build` makes of the sources.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn custom_webhook() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| match std::env::var_os("CUSTOM_WEBHOOK_BIN") {
+        Some(path) => std::fs::canonicalize(&path).expect("CUSTOM_WEBHOOK_BIN names a file"),
+        None => build("custom-webhook"),
+    })
+}
+
 /// `wazuh-toolkit`: the file that `WAZUH_TOOLKIT_BIN` names, else what
 /// `packaging/build` makes of the sources.
 ///
