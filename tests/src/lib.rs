@@ -12,6 +12,8 @@
 //! * [`kernel`]: what nftables, ipset and iptables have, asked of the kernel;
 //! * [`mod@wodle`]: a fake modulesd that runs a command wodle, and
 //!   [`mod@event`]: the schema that every line of it is held against;
+//! * [`webhook`]: a custom-webhook that runs, who sends it something, and who
+//!   reads what it writes;
 //! * [`rules`]: what Wazuh's rules make of a line, and what is wrong with them;
 //! * [`program`]: the program under test.
 //!
@@ -30,6 +32,7 @@ pub mod rules;
 pub mod stand_in;
 pub mod traffic;
 pub mod wazuh;
+pub mod webhook;
 pub mod wodle;
 
 mod watchdog;

@@ -9,6 +9,7 @@ pub mod ossec_conf;
 pub mod proc;
 pub mod request;
 pub mod toml;
+pub mod webhook;
 
 /// One target.
 pub struct Target {
@@ -29,6 +30,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ossec_conf", check: ossec_conf::check, seeds: ossec_conf::seeds, words: ossec_conf::WORDS },
     Target { name: "proc", check: proc::check, seeds: proc::seeds, words: proc::WORDS },
     Target { name: "toml", check: toml::check, seeds: toml::seeds, words: toml::WORDS },
+    Target { name: "github", check: webhook::github, seeds: webhook::github_seeds, words: webhook::WORDS },
+    Target { name: "application", check: webhook::application, seeds: webhook::application_seeds, words: webhook::WORDS },
+    Target { name: "supabase", check: webhook::supabase, seeds: webhook::supabase_seeds, words: webhook::WORDS },
+    Target { name: "aws", check: webhook::aws, seeds: webhook::aws_seeds, words: webhook::WORDS },
+    Target { name: "generic", check: webhook::generic, seeds: webhook::generic_seeds, words: webhook::WORDS },
 ];
 
 /// The target of this name.
