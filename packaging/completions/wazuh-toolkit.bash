@@ -75,7 +75,7 @@ _wazuh__toolkit() {
             return 0
             ;;
         wazuh__toolkit__subcmd__disable)
-            opts="-h --all --dry-run --restart --force --check-timeout --home --state-dir --json --help custom-block custom-audit"
+            opts="-h --all --dry-run --restart --force --check-timeout --home --state-dir --json --help custom-block custom-audit custom-webhook"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -123,7 +123,7 @@ _wazuh__toolkit() {
             return 0
             ;;
         wazuh__toolkit__subcmd__enable)
-            opts="-h --role --print --dry-run --restart --force --check-timeout --home --state-dir --json --help custom-block custom-audit"
+            opts="-h --role --print --dry-run --restart --force --check-timeout --home --state-dir --json --help custom-block custom-audit custom-webhook"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

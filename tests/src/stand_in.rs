@@ -82,9 +82,11 @@ impl StandIn {
             std::fs::create_dir(&folder).expect("a new directory");
             mode(&folder, 0o755);
         }
-        for (name, built) in
-            [("custom-block", program::custom_block()), ("custom-audit", program::custom_audit())]
-        {
+        for (name, built) in [
+            ("custom-block", program::custom_block()),
+            ("custom-audit", program::custom_audit()),
+            ("custom-webhook", program::custom_webhook()),
+        ] {
             let copy = stand_in.program_dir().join(name);
             std::fs::copy(built, &copy).expect("room for a copy");
             mode(&copy, 0o755);

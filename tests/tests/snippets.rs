@@ -55,7 +55,7 @@ fn snippets() -> Vec<(PathBuf, String)> {
 
 #[test]
 fn every_snippet_is_well_formed_and_has_only_elements_that_wazuh_knows() {
-    assert!(snippets().len() >= 6);
+    assert!(snippets().len() >= 8);
     for (path, text) in snippets() {
         let path = path.display();
         let mut reader = Reader::from_str(&text);
@@ -107,7 +107,7 @@ fn what_enable_prints_is_the_snippet_to_the_byte() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{}", path.display());
         printed += 1;
     }
-    assert_eq!(printed, 4, "two programs, two roles");
+    assert_eq!(printed, 6, "three programs, two roles");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! The way of every verb:
 //!
 //! 1. [`cli`], [`call`]: what was typed, and what it works with
-//! 2. [`wazuh`], [`conf`], [`program`]: what is installed, what its `ossec.conf`
-//!    says, and what we would write into it
+//! 2. [`wazuh`], [`conf`], [`program`], [`webhook`]: what is installed, what its
+//!    `ossec.conf` says, and what we would write into it
 //! 3. [`section`], [`ids`]: what the new text is, and whose a rule's id is (pure)
 //! 4. [`file`](mod@file), [`folder`], [`change`], [`link`], [`rules`]: the effects. Each is whole or not
 //!    at all: [`daemon`] (through [`process`]) asks Wazuh's own programs whether they take it
@@ -34,6 +34,7 @@ pub mod section;
 pub mod tell;
 pub mod verbs;
 pub mod wazuh;
+pub mod webhook;
 
 /// The version of the toolkit.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -9,13 +9,18 @@ use common::wazuh::paths::{DEFAULT_HOME, Installation};
 /// Where packages put the programs.
 pub const PROGRAM_DIR: &str = "/usr/lib/wazuh-toolkit";
 
-/// A program that Wazuh starts.
+/// Where custom-webhook writes, unless told otherwise.
+pub const WEBHOOK_OUTPUT: &str = "/var/log/wazuh-toolkit/custom-webhook/events.json";
+
+/// A program that Wazuh starts or listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Program {
     /// The active response.
     CustomBlock,
     /// The wodle command.
     CustomAudit,
+    /// The receiver of events, whose lines Wazuh follows.
+    CustomWebhook,
 }
 
 /// What a host is to Wazuh.
@@ -40,7 +45,7 @@ impl Role {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Program; 2] = [Program::CustomBlock, Program::CustomAudit];
+    pub const ALL: [Program; 3] = [Program::CustomBlock, Program::CustomAudit, Program::CustomWebhook];
 
     /// Its name everywhere: of the file, the section, the snippet.
     #[must_use]
@@ -48,6 +53,7 @@ impl Program {
         match self {
             Program::CustomBlock => "custom-block",
             Program::CustomAudit => "custom-audit",
+            Program::CustomWebhook => "custom-webhook",
         }
     }
 
@@ -67,17 +73,25 @@ impl Program {
             (Program::CustomAudit, Role::Manager) => {
                 include_str!("../../../ossec-snippets/custom-audit.manager.xml")
             }
+            (Program::CustomWebhook, Role::Agent) => {
+                include_str!("../../../ossec-snippets/custom-webhook.agent.xml")
+            }
+            (Program::CustomWebhook, Role::Manager) => {
+                include_str!("../../../ossec-snippets/custom-webhook.manager.xml")
+            }
         }
     }
 
     /// What its section says on this host: the snippet, with the places as
-    /// they are here. `others` is the rest of `ossec.conf`.
+    /// they are here: `output` is custom-webhook's, `others` the rest of
+    /// `ossec.conf`.
     #[must_use]
     pub fn section(
         self,
         role: Role,
         installation: &Installation,
         program_dir: &Path,
+        output: &Path,
         others: &str,
     ) -> String {
         let mut text = self.snippet(role).to_owned();
@@ -86,6 +100,7 @@ impl Program {
         }
         text.replace(PROGRAM_DIR, &program_dir.display().to_string())
             .replace(DEFAULT_HOME, &installation.home().display().to_string())
+            .replace(WEBHOOK_OUTPUT, &output.display().to_string())
     }
 }
 
@@ -107,21 +122,48 @@ mod tests {
     #[test]
     fn a_section_names_the_places_of_this_host() {
         let here = Installation::at("/srv/ossec");
-        let text = Program::CustomAudit.section(Role::Agent, &here, Path::new("/opt/tk"), "");
+        let text = Program::CustomAudit.section(
+            Role::Agent,
+            &here,
+            Path::new("/opt/tk"),
+            Path::new(WEBHOOK_OUTPUT),
+            "",
+        );
         assert!(text.contains("<command>/opt/tk/custom-audit --wodle</command>"));
-        let text = Program::CustomBlock.section(Role::Agent, &here, Path::new("/opt/tk"), "");
+        let text = Program::CustomBlock.section(
+            Role::Agent,
+            &here,
+            Path::new("/opt/tk"),
+            Path::new(WEBHOOK_OUTPUT),
+            "",
+        );
         assert!(text.contains("<location>/srv/ossec/logs/active-responses.log</location>"));
         let others = "<ossec_config><localfile><log_format>syslog</log_format>\
                       <location>/srv/ossec/logs/active-responses.log</location></localfile></ossec_config>";
-        let text = Program::CustomBlock.section(Role::Manager, &here, Path::new("/opt/tk"), others);
+        let text = Program::CustomBlock.section(
+            Role::Manager,
+            &here,
+            Path::new("/opt/tk"),
+            Path::new(WEBHOOK_OUTPUT),
+            others,
+        );
         assert!(text.contains("<executable>custom-block</executable>") && !text.contains("<localfile>"));
+        let output = Path::new("/srv/events.json");
+        let text = Program::CustomWebhook.section(Role::Agent, &here, Path::new("/opt/tk"), output, "");
+        assert!(text.contains("<location>/srv/events.json</location>") && !text.contains(WEBHOOK_OUTPUT));
     }
 
     #[test]
     fn every_section_ends_in_a_newline_and_has_no_open_comment() {
         for program in Program::ALL {
             for role in [Role::Agent, Role::Manager] {
-                let text = program.section(role, &Installation::at("/x"), Path::new("/y"), "");
+                let text = program.section(
+                    role,
+                    &Installation::at("/x"),
+                    Path::new("/y"),
+                    Path::new(WEBHOOK_OUTPUT),
+                    "",
+                );
                 assert!(text.ends_with('\n'));
                 assert!(crate::section::comments(text.as_bytes()).is_ok());
             }

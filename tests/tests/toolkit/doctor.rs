@@ -159,7 +159,7 @@ fn a_copy_made_by_hand_and_a_section_edited_by_hand_are_told_without_harm() {
         "{}",
         report.ran.all()
     );
-    for program in crate::PROGRAMS {
+    for program in crate::USUAL {
         crate::edit_inside(&healthy.stand_in, program);
         let report = healthy.doctor();
         let told = report
@@ -175,7 +175,7 @@ fn a_program_that_is_linked_and_not_enabled_is_told() {
     let Some(healthy) = Healthy::manager() else { return };
     let _ = healthy.stand_in.run(&["disable", "--all"]).with_code(0);
     let report = healthy.doctor();
-    for program in crate::PROGRAMS {
+    for program in crate::USUAL {
         let remedy = format!("wazuh-toolkit enable {program}");
         assert!(report.remarks().iter().any(|text| text.contains(&remedy)), "{}", report.ran.all());
     }

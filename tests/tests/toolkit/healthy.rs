@@ -1,9 +1,12 @@
 //! An installation on which everything is as it should be, and what `doctor`
 //! says of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::stand_in::{Daemon, Ran, StandIn, append};
+use harness::program::custom_webhook;
+use harness::stand_in::{Daemon, Ran, StandIn, append, mode};
+use harness::webhook::{self, Receiver};
 use serde_json::Value;
 
 use crate::ready;
@@ -14,6 +17,9 @@ pub(crate) struct Healthy {
     pub(crate) execd: Option<Daemon>,
     /// Another installation on the same host.
     pub(crate) other: Option<StandIn>,
+    /// A custom-webhook that runs, where there is one, and what it has.
+    pub(crate) daemon: Option<webhook::Daemon>,
+    pub(crate) receiver: Option<Receiver>,
 }
 
 impl Healthy {
@@ -38,9 +44,34 @@ impl Healthy {
         for args in [&["enable", "custom-block"][..], &["enable", "custom-audit"], &["link"]] {
             let _ = stand_in.run(args).with_code(0);
         }
-        let mut healthy = Healthy { stand_in, execd: None, other: None };
+        let mut healthy = Healthy { stand_in, execd: None, other: None, daemon: None, receiver: None };
         healthy.restart_execd();
         healthy
+    }
+
+    /// An agent with a custom-webhook that runs.
+    pub(crate) fn receiver() -> Option<Healthy> {
+        Healthy::agent().map(|mut healthy| {
+            let receiver = Receiver::new(custom_webhook());
+            healthy.daemon = Some(receiver.start());
+            healthy.receiver = Some(receiver);
+            healthy.configure(|text| text);
+            let _ = healthy.stand_in.run(&["enable", "custom-webhook"]).with_code(0);
+            healthy
+        })
+    }
+
+    /// Where wazuh-toolkit looks for the configuration of custom-webhook.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.stand_in.config_dir().join("custom-webhook.toml")
+    }
+
+    /// The configuration with which the daemon runs, changed, where
+    /// wazuh-toolkit looks for it.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let running = std::fs::read_to_string(self.receiver.as_ref().unwrap().config()).unwrap();
+        std::fs::write(self.config(), change(running)).unwrap();
+        mode(&self.config(), 0o644);
     }
 
     /// The link is older than execd by more than the clocks' steps.

@@ -22,13 +22,16 @@ mod rules_refused;
 mod selftest;
 mod snippet;
 mod status;
+mod webhook;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use harness::stand_in::{self, Ran, StandIn};
 
-const PROGRAMS: [&str; 2] = ["custom-block", "custom-audit"];
+const PROGRAMS: [&str; 3] = ["custom-block", "custom-audit", "custom-webhook"];
+/// Those that every host has a use for.
+const USUAL: [&str; 2] = ["custom-block", "custom-audit"];
 const ROLES: [&str; 2] = ["agent", "manager"];
 
 fn ready() -> bool {

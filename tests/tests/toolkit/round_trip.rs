@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::stand_in::{StandIn, WAZUH, mode};
 
-use crate::{PROGRAMS, ROLES, changed, inside, ready, section};
+use crate::{PROGRAMS, ROLES, USUAL, changed, inside, ready, section};
 
 /// A configuration that follows so many files.
 fn many(count: usize) -> Vec<u8> {
@@ -111,19 +111,19 @@ fn two_programs_are_enabled_and_disabled_in_any_order() {
             for gone in 0..2 {
                 stand_in.write("etc/ossec.conf", old);
                 for at in [first, 1 - first] {
-                    let _ = stand_in.run(&["enable", PROGRAMS[at]]).with_code(0);
+                    let _ = stand_in.run(&["enable", USUAL[at]]).with_code(0);
                 }
                 let both = stand_in.ossec_conf();
-                assert!(PROGRAMS.iter().all(|program| inside(&both, program).is_some()));
-                let _ = stand_in.run(&["disable", PROGRAMS[gone]]).with_code(0);
+                assert!(USUAL.iter().all(|program| inside(&both, program).is_some()));
+                let _ = stand_in.run(&["disable", USUAL[gone]]).with_code(0);
                 let one = stand_in.ossec_conf();
-                assert!(inside(&one, PROGRAMS[gone]).is_none());
-                assert_eq!(inside(&one, PROGRAMS[1 - gone]), inside(&both, PROGRAMS[1 - gone]));
+                assert!(inside(&one, USUAL[gone]).is_none());
+                assert_eq!(inside(&one, USUAL[1 - gone]), inside(&both, USUAL[1 - gone]));
                 // Enabled anew, it comes last; and the other is still itself.
-                let _ = stand_in.run(&["enable", PROGRAMS[gone]]).with_code(0);
-                assert_eq!(inside(&stand_in.ossec_conf(), PROGRAMS[gone]), inside(&both, PROGRAMS[gone]));
-                let _ = stand_in.run(&["disable", PROGRAMS[gone]]).with_code(0);
-                let _ = stand_in.run(&["disable", PROGRAMS[1 - gone]]).with_code(0);
+                let _ = stand_in.run(&["enable", USUAL[gone]]).with_code(0);
+                assert_eq!(inside(&stand_in.ossec_conf(), USUAL[gone]), inside(&both, USUAL[gone]));
+                let _ = stand_in.run(&["disable", USUAL[gone]]).with_code(0);
+                let _ = stand_in.run(&["disable", USUAL[1 - gone]]).with_code(0);
                 assert_eq!(stand_in.ossec_conf(), old, "first {first}, gone {gone}");
             }
         }

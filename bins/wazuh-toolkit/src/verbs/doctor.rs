@@ -12,6 +12,7 @@ use crate::{change, rules, wazuh};
 pub mod installed;
 pub mod responses;
 pub mod surroundings;
+pub mod webhook;
 pub mod wiring;
 
 /// What is looked at.
@@ -38,6 +39,7 @@ pub fn doctor(call: &Call, json: bool) -> u8 {
             installed::links(&host, &mut findings);
             responses::examine(&host, &mut findings);
             wiring::examine(&host, &mut findings);
+            webhook::examine(&host, &mut findings);
             if host.wazuh.role == Role::Manager {
                 rules::examine(call, &host.conf, &mut findings);
             }

@@ -1,8 +1,8 @@
 //! `enable`: a program's section into `ossec.conf`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use common::wazuh::config::CommandWodle;
+use common::wazuh::config::{CommandWodle, LocalFile};
 use custom_block::config::{Allowed, Settings};
 use custom_block::host;
 
@@ -15,6 +15,7 @@ use crate::program::{Program, Role};
 use crate::section;
 use crate::tell::Failure;
 use crate::wazuh;
+use crate::webhook::{FILE, Receiver};
 
 /// Enables a program. True when something was (or would be) changed.
 ///
@@ -33,9 +34,10 @@ pub fn enable(
             format!("no Wazuh in {}: --role says what this host is, --home where it lies", home.display());
         Failure::BadInput(what)
     })?;
+    let output = output(call, program)?;
     if print {
         let others = change::ossec_conf(call).map_or_else(|_| all_there(call), |conf| conf.text());
-        let text = program.section(role, &call.installation, &call.program_dir, &others);
+        let text = program.section(role, &call.installation, &call.program_dir, &output, &others);
         call.tell.print(&text);
         return Ok(false);
     }
@@ -55,9 +57,9 @@ pub fn enable(
         )));
     }
     let others = section::without(&conf.bytes, name).map_err(torn)?;
-    let text =
-        program.section(role, &call.installation, &call.program_dir, &String::from_utf8_lossy(&others));
-    if let Some(twice) = runs_already(program, &others).filter(|_| !caution.force) {
+    let others_text = String::from_utf8_lossy(&others);
+    let text = program.section(role, &call.installation, &call.program_dir, &output, &others_text);
+    if let Some(twice) = runs_already(program, &output, &others).filter(|_| !caution.force) {
         return Err(Failure::Refused(format!(
             "{} has {twice} outside of our section: with ours it would be there twice. Take it out first (--force writes \
              ours all the same)",
@@ -92,8 +94,17 @@ pub fn enable(
     Ok(true)
 }
 
+/// The file that custom-webhook writes, as it is configured here.
+fn output(call: &Call, program: Program) -> Result<PathBuf, Failure> {
+    match Receiver::of(call) {
+        Ok(receiver) => Ok(receiver.output),
+        Err(error) if program == Program::CustomWebhook => Err(Failure::Failed(error)),
+        Err(_) => Ok(Receiver::default().output),
+    }
+}
+
 /// What somebody wrote by hand that does what our section would do.
-fn runs_already(program: Program, others: &[u8]) -> Option<String> {
+fn runs_already(program: Program, output: &Path, others: &[u8]) -> Option<String> {
     let others = String::from_utf8_lossy(others);
     let name = program.name();
     match program {
@@ -107,6 +118,11 @@ fn runs_already(program: Program, others: &[u8]) -> Option<String> {
                 path.is_some_and(|path| path.file_name().is_some_and(|file| file == name)) && !wodle.disabled
             };
             CommandWodle::parse(&others).iter().any(runs).then(|| format!("a wodle that runs {name}"))
+        }
+        Program::CustomWebhook => {
+            let follows = |file: &LocalFile| Path::new(&file.location) == output;
+            let known = LocalFile::parse(&others).iter().any(follows);
+            known.then(|| format!("a <localfile> for {}", output.display()))
         }
     }
 }
@@ -124,6 +140,14 @@ fn warnings(call: &Call, program: Program) {
     let path = call.path_of(program);
     if !path.exists() {
         call.tell.warn(format!("{} is not there yet: put the program there", path.display()));
+    }
+    if program == Program::CustomWebhook && !Receiver::of(call).is_ok_and(|receiver| receiver.has_a_source())
+    {
+        let config = call.places.config(FILE);
+        call.tell.warn(format!(
+            "no source is configured yet: take the \"#\" away before one in {}, then systemctl enable --now custom-webhook",
+            config.display()
+        ));
     }
     if program != Program::CustomBlock {
         return;

@@ -19,6 +19,8 @@ use crate::process;
 use crate::program::Program;
 use crate::verbs::doctor::show;
 
+mod webhook;
+
 /// An address that no host has (RFC 5737), and the id of our alert.
 const ADDRESS: &str = "203.0.113.1";
 const ALERT: &str = "wazuh-toolkit-selftest";
@@ -31,9 +33,15 @@ const MOST: u64 = 64 * 1024;
 #[must_use]
 pub fn selftest(call: &Call, json: bool) -> u8 {
     let mut findings = Findings::default();
-    for (program, test) in
-        [(Program::CustomBlock, block as fn(&Call) -> Result<String, String>), (Program::CustomAudit, audit)]
-    {
+    let mut tests = vec![
+        (Program::CustomBlock, block as fn(&Call) -> Result<String, String>),
+        (Program::CustomAudit, audit),
+    ];
+    // Few hosts want it; `doctor` says where it is missing.
+    if call.path_of(Program::CustomWebhook).exists() {
+        tests.push((Program::CustomWebhook, webhook::receive));
+    }
+    for (program, test) in tests {
         match test(call) {
             Ok(text) => findings.ok(program.name(), text),
             Err(text) => findings.problem(program.name(), text),

@@ -9,6 +9,7 @@ use crate::call::{Call, PATIENCE};
 use crate::link::{self, Found};
 use crate::program::{Program, Role};
 use crate::rules::{self, Copy};
+use crate::webhook::Receiver;
 use crate::{VERSION, change, process, section, wazuh};
 
 /// One program.
@@ -113,8 +114,8 @@ fn enabled(call: &Call, program: Program, role: Role, conf: &[u8]) -> &'static s
         return "yes, edited";
     }
     let others = section::without(conf, program.name()).unwrap_or_default();
-    let text =
-        program.section(role, &call.installation, &call.program_dir, &String::from_utf8_lossy(&others));
+    let (others, output) = (String::from_utf8_lossy(&others), Receiver::of(call).unwrap_or_default().output);
+    let text = program.section(role, &call.installation, &call.program_dir, &output, &others);
     if conf[found.inside.clone()] == *text.as_bytes() { "yes" } else { "yes, older" }
 }
 

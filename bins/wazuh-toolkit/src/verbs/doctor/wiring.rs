@@ -8,6 +8,7 @@ use common::wazuh::config::CommandWodle;
 use crate::file;
 use crate::program::{Program, Role};
 use crate::section;
+use crate::webhook::Receiver;
 
 use super::Host;
 
@@ -30,9 +31,15 @@ fn sections(host: &Host<'_>, findings: &mut Findings) {
         findings.problem("ossec.conf", format!("{}: {error}", conf.path.display()));
         return;
     }
+    let output = Receiver::of(host.call).unwrap_or_default().output;
     for program in Program::ALL {
         let name = program.name();
         let Ok(Some(found)) = section::find(&conf.bytes, name) else {
+            // A host that has no use for it need not hear of it; for one that
+            // has, it is said by `webhook`.
+            if program == Program::CustomWebhook {
+                continue;
+            }
             findings
                 .note(name, format!("not enabled in {}: `wazuh-toolkit enable {name}`", conf.path.display()));
             continue;
@@ -40,8 +47,13 @@ fn sections(host: &Host<'_>, findings: &mut Findings) {
         let role = if found.role == Role::Manager.name() { Role::Manager } else { Role::Agent };
         let others = section::without(&conf.bytes, name).unwrap_or_default();
         let call = host.call;
-        let text =
-            program.section(role, &call.installation, &call.program_dir, &String::from_utf8_lossy(&others));
+        let text = program.section(
+            role,
+            &call.installation,
+            &call.program_dir,
+            &output,
+            &String::from_utf8_lossy(&others),
+        );
         if !found.is_untouched(&conf.bytes) {
             findings.note(name, format!("its section in ossec.conf was edited by hand: it is yours, and no new version replaces it (`wazuh-toolkit enable {name} --force` would)"));
         } else if conf.bytes[found.inside.clone()] != *text.as_bytes() {
