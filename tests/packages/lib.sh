@@ -43,8 +43,74 @@ nothing_blocked() {
     if nft list tables | grep -q wazuh_block; then fail "the kernel still has the table wazuh_block"; fi
 }
 
+# The user of custom-webhook: of the system, without a home, a shell or a password.
+has_user() {
+    if ! grep -qE '^wazuh-webhook:x:[0-9]{1,3}:[0-9]{1,3}:[^:]*:/nonexistent:/usr/sbin/nologin$' "$root/etc/passwd" ||
+        ! grep -qE '^wazuh-webhook:x:[0-9]{1,3}:$' "$root/etc/group" ||
+        ! grep -qE '^wazuh-webhook:[!*]+:' "$root/etc/shadow"; then
+        grep wazuh-webhook "$root/etc/passwd" "$root/etc/group" "$root/etc/shadow" >&2 || true
+        fail "the user wazuh-webhook is not there, or not as it should be"
+    fi
+}
+has_no_user() {
+    if grep wazuh-webhook "$root"/etc/passwd "$root"/etc/group "$root"/etc/shadow "$root"/etc/gshadow; then
+        fail "the user wazuh-webhook is still there"
+    fi
+}
+
+# The receiver where no systemd runs: a configuration with one source, the folders
+# as systemd makes them, the daemon as its user. Its secret is as long as it must be.
+receiver=
+token=0123456789abcdef0123456789abcdef
+configure_receiver() {
+    printf '[application]\ntoken_files = ["/etc/wazuh-toolkit/application.token"]\n' \
+        >>"$root/etc/wazuh-toolkit/custom-webhook.toml"
+    echo $token >"$root/etc/wazuh-toolkit/application.token"
+    chmod 0400 "$root/etc/wazuh-toolkit/application.token"
+    inside chown wazuh-webhook:wazuh-webhook /etc/wazuh-toolkit/application.token
+    for folder in var/lib var/log; do
+        inside mkdir -p -m 0755 /$folder/wazuh-toolkit
+        inside install -d -o wazuh-webhook -g wazuh-webhook -m 0750 /$folder/wazuh-toolkit/custom-webhook
+    done
+}
+start_receiver() {
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        chroot --userspec="$(sed -n 's/^wazuh-webhook:x:\([0-9]*:[0-9]*\):.*/\1/p' "$root/etc/passwd")" --groups= \
+        "$root" /usr/lib/wazuh-toolkit/custom-webhook >"$logs/receiver" 2>&1 </dev/null &
+    receiver=$!
+    tries=0
+    until ss -Hltn 'sport = :8787' | grep -q .; do
+        tries=$((tries + 1))
+        if [ $tries = 100 ] || ! kill -0 $receiver 2>/dev/null; then
+            cat "$logs/receiver" >&2
+            fail "custom-webhook does not listen"
+        fi
+        sleep 0.1
+    done
+}
+stop_receiver() {
+    kill $receiver
+    wait $receiver || { cat "$logs/receiver" >&2; fail "custom-webhook did not end well"; }
+}
+# An event, posted as its sender would, until its line is there.
+events=/var/log/wazuh-toolkit/custom-webhook/events.json
+send_event() { # USER
+    mkdir -p "$root/packages"
+    echo '{"action":"auth_login_failed","level":"warning","user":"'"$1"'","ip_address":"203.0.113.9"}' >"$root/packages/event.json"
+    inside custom-webhook send --source application /packages/event.json
+    arrives "\"dstuser\":\"$1\""
+}
+arrives() { # TEXT
+    tries=0
+    until grep -qF -- "$1" "$root$events" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || fail "$events has no '$1'"
+        sleep 0.1
+    done
+}
+
 # picture FILE: every file of that host with its kind, owner, mode, target and
-# content. Not those that package managers keep for themselves, nor the contents
+# content; of users and groups each line. Not those that package managers keep for themselves, nor the contents
 # of what Wazuh's daemons write whenever they are asked something.
 picture() {
     find "$root" -xdev \( -path "$root/proc" -o -path "$root/sys" -o -path "$root/dev" -o -path "$root/packages" \
@@ -56,8 +122,12 @@ picture() {
     find "$root/etc" "$root/usr" "$root/lib" "$root/var" "$root/root" -xdev -type f \
         ! -path "$root/var/lib/dpkg/*" ! -path "$root/var/lib/apt/*" ! -path "$root/var/lib/rpm/*" \
         ! -path "$root/var/log/*" ! -path "$root/var/cache/*" ! -path "$root/etc/*-" \
-        ! -path "$root/var/ossec/logs/*" ! -path "$root/var/lib/logrotate/*" -print0 |
-        LC_ALL=C sort -z | xargs -0 sha256sum | sed "s#  $root#  #" >>"$1"
+        ! -path "$root/var/ossec/logs/*" ! -path "$root/var/lib/logrotate/*" \
+        ! -path "$root/etc/passwd" ! -path "$root/etc/group" ! -path "$root/etc/shadow" ! -path "$root/etc/gshadow" \
+        -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sed "s#  $root#  #" >>"$1"
+    for file in passwd group shadow gshadow; do
+        sed "s#^#/etc/$file: #" "$root/etc/$file" >>"$1"
+    done
 }
 
 # same BEFORE AFTER WHAT

@@ -113,6 +113,20 @@ fn every_verb_and_option_is_in_the_man_page() {
             ],
         ),
         (
+            "custom-webhook",
+            &["doctor", "send", "tail"],
+            &[
+                "--home",
+                "--state-dir",
+                "--config",
+                "--check-config",
+                "--source",
+                "--event",
+                "--lines",
+                "--once",
+            ],
+        ),
+        (
             "wazuh-toolkit",
             &[
                 "enable",

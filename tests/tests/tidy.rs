@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::program::{custom_audit, custom_block, source_tree};
+use harness::program::{custom_audit, custom_block, custom_webhook, source_tree};
 
 /// No source file is longer.
 const MOST_LINES: usize = 600;
@@ -225,7 +225,7 @@ struct Configured {
 
 /// `[[api]]` of custom-block is explained, not stated: most of its keys
 /// exclude each other.
-const CONFIGURED: [Configured; 2] = [
+const CONFIGURED: [Configured; 3] = [
     Configured {
         name: "custom-audit",
         path: custom_audit,
@@ -240,7 +240,40 @@ const CONFIGURED: [Configured; 2] = [
         entries: &["api"],
         stated: &[],
     },
+    Configured {
+        name: "custom-webhook",
+        path: custom_webhook,
+        tables: &["tls", "github", "application", "supabase", "aws"],
+        entries: &["generic"],
+        stated: &["generic"],
+    },
 ];
+
+/// Where packages put what a configuration names.
+const INSTALLED: &str = "/etc/wazuh-toolkit/";
+
+/// A certificate, and its key beside it.
+fn certificate(path: &Path) {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-out"])
+        .arg(path)
+        .arg("-keyout")
+        .arg(path.with_extension("key"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
 
 impl Configured {
     /// The configuration as it is shipped.
@@ -254,6 +287,17 @@ impl Configured {
     fn check(&self, config: &str) -> (String, Option<i32>) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(format!("{}.toml", self.name));
+        // The examples of secrets and certificates are made.
+        for path in config.split('"').filter(|text| text.starts_with(INSTALLED)) {
+            let path = dir.path().join(path.trim_start_matches(INSTALLED));
+            if path.extension().is_some_and(|extension| extension == "pem") {
+                certificate(&path);
+            } else if !path.exists() {
+                std::fs::write(&path, "a secret of some length\n").unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+        let config = config.replace(INSTALLED, &format!("{}/", dir.path().display()));
         std::fs::write(&file, config).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         let output = Command::new((self.path)())

@@ -6,11 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use harness::network::{self, Namespace};
-use harness::program::{custom_block, source_tree};
+use harness::program::{custom_block, custom_webhook, source_tree};
 use harness::wazuh::Wazuh;
-use harness::{kernel, require};
+use harness::webhook::{self, Receiver};
+use harness::{eventually, kernel, require};
 
 /// `systemd-analyze security` may say no more than this; 10 is the worst.
 const MOST_EXPOSED: f64 = 3.0;
@@ -58,7 +60,7 @@ fn every_unit_is_what_systemd_understands() {
         fs::write(folder.join(format!("{target}.target")), "[Unit]\nDescription=a target\n").unwrap();
     }
     for (name, text) in units() {
-        for line in values(&text, "ExecStart") {
+        for line in values(&text, "ExecStart").chain(values(&text, "ExecReload")) {
             let program = line.split(' ').next().unwrap();
             let path = root.path().join(program.trim_start_matches('/'));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -193,7 +195,7 @@ fn the_sandbox_lets_a_restore_with_every_backend_through() {
         };
         verb(&["add", "203.0.113.50", "--ttl", "1h"]);
         verb(&["add", "203.0.113.51", "--ttl", "1s"]);
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(1));
         // As after a reboot: what is blocked stands in the journal only.
         for undo in [&["nft", "flush", "ruleset"][..], &["iptables", "-F"], &["ipset", "destroy"]] {
             let _ = namespace.try_command(undo[0], &undo[1..]);
@@ -211,4 +213,35 @@ fn the_sandbox_lets_a_restore_with_every_backend_through() {
         let refused: Vec<&String> = called.difference(&allowed).collect();
         assert!(refused.is_empty(), "{backend}: {refused:?}");
     }
+}
+
+/// What is refused is only an error to the daemon, and might go unnoticed.
+#[test]
+fn the_sandbox_lets_a_receiver_through() {
+    if !["systemd-analyze", "strace"].iter().all(|tool| require(kernel::has(tool), tool)) {
+        return;
+    }
+    let (_, unit) = units().into_iter().find(|(name, _)| name == "custom-webhook.service").unwrap();
+    let allowed = allowed(&unit);
+    assert!(allowed.contains("accept4") && !allowed.contains("mount"), "the groups are read");
+    let receiver = Receiver::new(custom_webhook());
+    let trace = receiver.dir().join("trace");
+    let strace = ["strace", "-D", "-f", "-qqq", "-e", "signal=none", "-o", trace.to_str().unwrap()];
+    let daemon = receiver.start_behind(&strace);
+    for user in ["alice", "bob"] {
+        let _ = daemon.expect(200, &webhook::login(user));
+        let _ = daemon.lines("application", if user == "alice" { 1 } else { 2 });
+        daemon.hang_up();
+    }
+    let _ = daemon.ask(&webhook::login("nobody").without("authorization"));
+    daemon.stop();
+    // With -D it is strace's tracee, and not its child, that is ours to stop.
+    let ended = || called(&trace).contains("exit_group");
+    assert!(eventually(Duration::from_secs(10), ended), "strace has not written it all");
+    let called = called(&trace);
+    assert!(["execve", "accept4", "fdatasync"].iter().all(|name| called.contains(*name)), "{called:?}");
+    // A new output is to be its folder's owner's: in the folder that systemd makes
+    // that is so without it.
+    let refused: Vec<&String> = called.difference(&allowed).filter(|name| *name != "fchown").collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }

@@ -18,6 +18,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 mod audit;
 mod block;
 mod toolkit;
+mod webhook;
 
 /// A program, and its part in this.
 pub(crate) struct Page {
@@ -30,7 +31,7 @@ pub(crate) struct Page {
     more: &'static [(&'static str, &'static [(&'static str, &'static str)])],
 }
 
-const PAGES: [Page; 3] = [audit::PAGE, block::PAGE, toolkit::PAGE];
+const PAGES: [Page; 4] = [audit::PAGE, block::PAGE, toolkit::PAGE, webhook::PAGE];
 
 fn main() -> io::Result<()> {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
