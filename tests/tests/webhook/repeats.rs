@@ -255,3 +255,19 @@ fn only_so_many_are_known_and_of_more_the_oldest_are_forgotten() {
     assert_eq!(connection.ask(&delivery(0)).unwrap().status, 200);
     daemon.lines("github", 201);
 }
+
+#[test]
+fn what_comes_again_under_another_id_is_told() {
+    let receiver = receiver("");
+    let daemon = receiver.start();
+    daemon.expect(200, &delivery(1));
+    // Delivered anew by its sender: nothing to tell.
+    daemon.expect(200, &delivery(1));
+    daemon.lines("github", 1);
+    assert_eq!(daemon.lines("custom-webhook", 1).len(), 1);
+    // The same signed body, by somebody who has seen it; or what happened twice.
+    daemon.expect(200, &github("security_advisory", "another-id", &advisory(1)));
+    let said = daemon.lines("custom-webhook", 2);
+    assert_eq!((&said[1]["event"], &said[1]["for_source"]), (&"replayed".into(), &"github".into()));
+    assert_eq!(receiver.output().of("github").len(), 1);
+}

@@ -144,8 +144,9 @@ impl Source for GitHub {
         };
         let id = header(delivery.headers, "x-github-delivery").filter(|id| !id.is_empty() && id.len() <= 128);
         let body = ring::digest::digest(&ring::digest::SHA256, delivery.body);
-        let mut ids = vec![Id::new(NAME, "body", body.as_ref())];
-        ids.extend(id.map(|id| Id::new(NAME, "delivery", id.as_bytes())));
+        // Its own name first: what is known only by the body behind it is told.
+        let mut ids: Vec<Id> = id.map(|id| Id::new(NAME, "delivery", id.as_bytes())).into_iter().collect();
+        ids.push(Id::new(NAME, "body", body.as_ref()));
         // What is not wanted is known all the same: under the name of another
         // event, which is not signed, it would be wanted.
         let lines = self.line(delivery, event, id, payload)?.into_iter().collect();

@@ -171,9 +171,9 @@ fn a_repeat_is_known_by_the_body_whatever_is_said_around_it() {
     }
     let (first, again, other) = (ids("push", b"{}"), ids("member", b"{}"), ids("push", b"{ }"));
     assert_eq!(first.len(), 2);
-    assert_eq!(first[0], again[0]);
-    assert_ne!(first[0], other[0]);
-    assert_eq!(first[1], other[1]);
+    assert_eq!(first[1], again[1]);
+    assert_ne!(first[1], other[1]);
+    assert_eq!(first[0], other[0], "and by its own name");
 }
 
 #[test]
