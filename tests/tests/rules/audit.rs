@@ -30,8 +30,20 @@ const PRIVATE: &str = "10.1.2.3";
 const FROM: &str = "9.9.9.9:0";
 
 /// The folders that are a story's own, and the network with public addresses.
+/// What is started must be there all the same, wherever the sources lie.
 const FURNITURE: &str = "for at in /usr/local /srv /root /var/tmp; do
+      before=$(mktemp -d)
+      mount --bind $at $before
       mount -t tmpfs -o mode=755 furniture $at
+      for needed in \"$program\" \"$actor\"; do
+        case $needed in
+        $at/*)
+          mkdir -p \"$needed\"
+          mount --bind \"$before/${needed#\"$at/\"}\" \"$needed\"
+        esac
+      done
+      umount -l $before
+      rmdir $before
     done
     mkdir -p /usr/local/sbin /usr/local/libexec /srv/bin
     ip link add wide type veth peer name end
@@ -57,7 +69,9 @@ impl Host {
         ready.then(|| {
             let host = Host { room: Room::new(), wodle: Wodle::new(program::custom_audit()) };
             host.wodle.configure("full_look = \"0s\"\n");
-            host.room.sh(FURNITURE);
+            let folder = |path: &Path| path.parent().expect("a file lies in a folder").display().to_string();
+            let (program, actor) = (folder(program::custom_audit()), folder(Path::new(PROGRAM)));
+            host.room.sh(&format!("program='{program}' actor='{actor}'; {FURNITURE}"));
             host
         })
     }
