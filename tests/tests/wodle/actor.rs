@@ -27,6 +27,16 @@ impl Actor {
         Actor::of(room, Path::new(PROGRAM), steps)
     }
 
+    /// One whose executable lies where executables belong, and not where the
+    /// sources may: what runs from /tmp is graver.
+    pub(crate) fn installed(room: &Room, steps: &[&str]) -> Actor {
+        room.sh(&format!(
+            "mountpoint -q /opt || mount -t tmpfs -o mode=755 actors /opt
+            [ -e /opt/actor ] || cp '{PROGRAM}' /opt/actor"
+        ));
+        Actor::of(room, Path::new("/opt/actor"), steps)
+    }
+
     /// One whose executable is a copy that lies here.
     pub(crate) fn of(room: &Room, program: &Path, steps: &[&str]) -> Actor {
         let mut command = Command::new(program);
@@ -119,5 +129,5 @@ pub(crate) fn crowd(room: &Room, label: &str, count: usize) -> Actor {
     let first = 10_000 + 5_000 * usize::from(label.as_bytes()[0] % 8);
     let steps: Vec<String> =
         (0..count).map(|nth| format!("{label}{nth}=udp 127.0.0.1:{}", first + nth)).collect();
-    Actor::new(room, &steps.iter().map(String::as_str).collect::<Vec<_>>())
+    Actor::installed(room, &steps.iter().map(String::as_str).collect::<Vec<_>>())
 }

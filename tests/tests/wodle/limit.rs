@@ -105,7 +105,7 @@ fn one_of_each(scene: &Scene) -> Vec<Actor> {
     let room = &scene.room;
     room.sh("ip addr add 8.8.8.8/32 dev lo; mount -t tmpfs tmpfs /dev/shm");
     room.install(PROGRAM, "/dev/shm/actor");
-    let start = |steps: &[&str]| Actor::new(room, steps);
+    let start = |steps: &[&str]| Actor::installed(room, steps);
     vec![
         start(&[
             "l=listen 127.0.0.1:7000",
@@ -175,7 +175,7 @@ fn no_kind_takes_over_half_while_another_waits() {
     }
     let _few: Vec<Actor> = (0..3)
         .map(|nth| {
-            Actor::new(
+            Actor::installed(
                 &scene.room,
                 &[&format!("l=listen 127.0.0.1:{}", 7000 + nth), "c=connect l", "stdio c 0"],
             )
