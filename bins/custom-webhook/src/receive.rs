@@ -129,29 +129,6 @@ fn and_close(mut answer: Answer) -> Answer {
     answer
 }
 
-/// The client: the peer, or whom trusted proxies name, read from the end, which
-/// is the only part that the client did not write.
-#[must_use]
-pub fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
-    let trusted = |address: IpAddr| proxies.iter().any(|net| net.contains(&address));
-    let mut client = peer.to_canonical();
-    if !trusted(client) {
-        return client;
-    }
-    // What cannot be read is no reason to look at what stands before it.
-    let named = headers.get_all("x-forwarded-for").iter().rev().map(|value| value.as_bytes());
-    for address in named.flat_map(|value| value.rsplit(|byte| *byte == b',')) {
-        let Some(address) = std::str::from_utf8(address).ok().and_then(origin::parse) else {
-            return client;
-        };
-        client = address;
-        if !trusted(client) {
-            return client;
-        }
-    }
-    client
-}
-
 impl Desk {
     /// Answers a request.
     ///
@@ -172,7 +149,7 @@ impl Desk {
 
     async fn receive(&self, visit: &Visit, request: Request<Incoming>) -> Answer {
         let (place, connected) = (self.places().find(request.uri().path()), visit.peer());
-        let peer = client(connected, request.headers(), &self.places().proxies);
+        let peer = origin::client(connected, request.headers(), &self.places().proxies);
         let Some(place) = place else {
             self.metrics.count("-", "not_found");
             return and_close(answer(StatusCode::NOT_FOUND, "there is nothing here\n"));
@@ -400,7 +377,7 @@ impl Desk {
     /// Whether this peer's word about the client counts.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.places().proxies.iter().any(|net| net.contains(&peer))
+        origin::is_in(&self.places().proxies, peer)
     }
 
     fn places(&self) -> RwLockReadGuard<'_, Places> {
@@ -446,32 +423,4 @@ fn drain(headers: &HeaderMap, mut body: Incoming) {
             bytes += frame.data_ref().map_or(0, Bytes::len);
         }
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_trusted_proxy_says_who_the_client_is() {
-        let proxies: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-        let ask = |peer: &str, forwarded: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in forwarded {
-                headers.append("x-forwarded-for", value.parse().unwrap());
-            }
-            client(peer.parse().unwrap(), &headers, &proxies).to_string()
-        };
-        assert_eq!(ask("203.0.113.5", &["192.0.2.1"]), "203.0.113.5");
-        assert_eq!(ask("10.1.1.1", &[]), "10.1.1.1");
-        assert_eq!(ask("10.1.1.1", &["192.0.2.1"]), "192.0.2.1");
-        assert_eq!(
-            ask("::ffff:10.1.1.1", &["6.6.6.6, 192.0.2.1", "10.2.2.2"]),
-            "192.0.2.1",
-            "the forged one is before it"
-        );
-        assert_eq!(ask("10.1.1.1", &["192.0.2.1, nonsense"]), "10.1.1.1");
-        assert_eq!(ask("::1", &["::ffff:192.0.2.1"]), "192.0.2.1");
-        assert_eq!(ask("10.1.1.1", &["10.3.3.3"]), "10.3.3.3");
-    }
 }

@@ -200,7 +200,7 @@ fn an_empty_file_is_of_the_day_of_its_first_line() {
     // A zone in which it is midnight in five seconds.
     let now = harness::webhook::sign::now();
     let ahead = (86_400 - 5 + 86_400 - now % 86_400) % 86_400;
-    let zone = format!("TZ=XXX-{}:{:02}:{:02}", ahead / 3600, ahead / 60 % 60, ahead % 60);
+    let zone = format!("TZ=TEST-{}:{:02}:{:02}", ahead / 3600, ahead / 60 % 60, ahead % 60);
     let daemon = receiver.start_behind(&["env", &zone]);
     daemon.lines("custom-webhook", 1);
     std::fs::remove_file(receiver.output().path()).unwrap();

@@ -60,6 +60,32 @@ fn what_cannot_be_read_hides_nothing_that_stands_behind_it() {
 }
 
 #[test]
+fn what_cannot_be_read_gives_no_event_another_address() {
+    let receiver = receiver(TRUST);
+    let tables = receiver.sources("").replace("[application]\n", "[application]\nclient_address = true\n");
+    receiver.configure(TRUST, &tables);
+    let daemon = receiver.start();
+    let login = event("{\"action\":\"auth_login_failed\",\"user\":\"alice\"}");
+    for (count, named, client) in
+        [(1, &b"\xff, 203.0.113.9"[..], Some("203.0.113.9")), (2, b"203.0.113.9, \xff", None)]
+    {
+        let length = login.body().len();
+        let bytes = [
+            login.head().as_bytes(),
+            b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: ",
+            named,
+            format!("\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+            login.body(),
+        ]
+        .concat();
+        let mut connection = daemon.connect_from(PROXY);
+        connection.send(&bytes).unwrap();
+        assert_eq!(connection.answer().unwrap().status, 200);
+        assert_eq!(daemon.lines("application", count).last().unwrap()["srcip"].as_str(), client);
+    }
+}
+
+#[test]
 fn an_event_without_an_address_has_the_one_that_a_trusted_proxy_names() {
     let receiver = receiver(TRUST);
     let tables = receiver.sources("").replace("[application]\n", "[application]\nclient_address = true\n");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::origin::{is_in, last_untrusted};
+use super::origin::{client, is_in};
 use super::{
     ConfigError, Delivery, Door, Given, Id, Media, Outcome, Rate, Refusal, Source, media, secrets, several,
 };
@@ -169,9 +169,8 @@ impl Application {
         if !self.client_address || !is_in(&self.proxies, delivery.peer) {
             return None;
         }
-        let values = delivery.headers.get_all("x-forwarded-for").iter();
-        let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
-        last_untrusted(&values.join(","), &self.proxies)
+        let client = client(delivery.peer, delivery.headers, &self.proxies);
+        (!is_in(&self.proxies, client)).then_some(client)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::HeaderMap;
 use ipnet::IpNet;
 
 /// The longest name of an account, in bytes.
@@ -11,7 +12,7 @@ const LONGEST_ACCOUNT: usize = 64;
 const MOST: usize = 32;
 
 /// True of an address in one of the networks.
-pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+pub(crate) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
 }
@@ -19,9 +20,9 @@ pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 /// The last address of a list that is no trusted proxy's. What stands before it
 /// is what somebody claimed.
 pub(super) fn last_untrusted(list: &str, proxies: &[IpNet]) -> Option<IpAddr> {
-    for text in list.rsplit(',').take(MOST) {
+    for address in from_end(list.as_bytes()).take(MOST) {
         // What is no address could be anybody.
-        let address = parse(text)?;
+        let address = address?;
         if !is_in(proxies, address) {
             return Some(address);
         }
@@ -29,8 +30,33 @@ pub(super) fn last_untrusted(list: &str, proxies: &[IpNet]) -> Option<IpAddr> {
     None
 }
 
+/// The addresses of a list, the last one first; none for what cannot be read.
+fn from_end(list: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
+    list.rsplit(|byte| *byte == b',').map(|text| std::str::from_utf8(text).ok().and_then(parse))
+}
+
+/// The client: the peer, or whom trusted proxies name, read from the end, which
+/// is the only part that the client did not write.
+#[must_use]
+pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    let mut client = peer.to_canonical();
+    if !is_in(proxies, client) {
+        return client;
+    }
+    let named = headers.get_all("x-forwarded-for").iter().rev();
+    for address in named.flat_map(|value| from_end(value.as_bytes())).take(MOST) {
+        // What cannot be read is no reason to look at what stands before it.
+        let Some(address) = address else { return client };
+        client = address;
+        if !is_in(proxies, client) {
+            return client;
+        }
+    }
+    client
+}
+
 /// An address, perhaps in brackets, with a port or a zone.
-pub(crate) fn parse(text: &str) -> Option<IpAddr> {
+pub(super) fn parse(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let address = if let Some(rest) = text.strip_prefix('[') {
         IpAddr::V6(without_zone(rest.split_once(']')?.0).parse::<Ipv6Addr>().ok()?)
@@ -116,5 +142,28 @@ mod tests {
             let found = last_untrusted(list, &proxies).map(|found| found.to_string());
             assert_eq!(found.as_deref(), address, "{list}");
         }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_who_the_client_is() {
+        let proxies: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let ask = |peer: &str, forwarded: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            client(peer.parse().unwrap(), &headers, &proxies).to_string()
+        };
+        assert_eq!(ask("203.0.113.5", &["192.0.2.1"]), "203.0.113.5");
+        assert_eq!(ask("10.1.1.1", &[]), "10.1.1.1");
+        assert_eq!(ask("10.1.1.1", &["192.0.2.1"]), "192.0.2.1");
+        assert_eq!(
+            ask("::ffff:10.1.1.1", &["6.6.6.6, 192.0.2.1", "10.2.2.2"]),
+            "192.0.2.1",
+            "the forged one is before it"
+        );
+        assert_eq!(ask("10.1.1.1", &["192.0.2.1, nonsense"]), "10.1.1.1");
+        assert_eq!(ask("::1", &["::ffff:192.0.2.1"]), "192.0.2.1");
+        assert_eq!(ask("10.1.1.1", &["10.3.3.3"]), "10.3.3.3");
     }
 }
