@@ -7,7 +7,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+/// How a file of a program's own is opened: what lies in its place, a link or a
+/// pipe that nobody writes to, is neither followed nor waited for.
+pub const OWN_FILE: i32 = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).bits();
 
 /// Between two attempts at a lock that another run holds for microseconds.
 const LOCK_PAUSE: Duration = Duration::from_micros(200);

@@ -1,6 +1,30 @@
 //! Text that others wrote, made harmless.
 
 use std::fmt::Write;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+/// The most that [`glance`] reads of a file, in bytes.
+const MOST_AT_A_GLANCE: u64 = 8 * 1024 * 1024;
+
+/// The text of a file that is only looked at, whatever its encoding: links are
+/// followed, but nothing is waited for, and nothing is without end. `None` where
+/// it is no regular file or cannot be opened.
+#[must_use]
+pub fn glance(path: &Path) -> Option<String> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    // What could be read before an error counts.
+    let _ = file.take(MOST_AT_A_GLANCE).read_to_end(&mut bytes);
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
 
 /// True of what changes a terminal, or the order in which a line is read.
 fn is_unsafe(c: char) -> bool {
@@ -47,6 +71,17 @@ pub fn legible(bytes: &[u8], most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glance_follows_links_and_waits_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, pipe) = (dir.path().join("file"), dir.path().join("link"), dir.path().join("pipe"));
+        std::fs::write(&file, b"a\xff").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(glance(&link).as_deref(), Some("a\u{fffd}"));
+        assert_eq!((glance(&pipe), glance(dir.path()), glance(&dir.path().join("none"))), (None, None, None));
+    }
 
     #[test]
     fn nothing_that_steers_a_terminal_is_left() {

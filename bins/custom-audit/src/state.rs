@@ -11,8 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use common::state::{Durability, lock, replace};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use common::state::{Durability, OWN_FILE, lock, replace};
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 
 use crate::known::{Known, MOST_SOCKETS};
@@ -100,7 +100,7 @@ impl State {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .custom_flags(OWN_FILE)
             .open(dir.join("lock"))
             .map_err(io)?;
         match lock(own, FlockArg::LockExclusiveNonblock, patience) {
@@ -133,10 +133,7 @@ impl State {
     pub fn read(&self) -> Result<Contents, StateError> {
         let path = self.path();
         let io = |error| StateError::Io { path: path.clone(), error };
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(&path);
+        let opened = OpenOptions::new().read(true).custom_flags(OWN_FILE).open(&path);
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Absent),
             Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {

@@ -6,8 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use common::state::{Durability, replace};
-use nix::fcntl::OFlag;
+use common::state::{Durability, OWN_FILE, replace};
 
 /// The file, in the state.
 #[derive(Debug, Clone)]
@@ -24,9 +23,8 @@ impl Progress {
     /// is not known.
     #[must_use]
     pub fn read(&self) -> u64 {
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut text = String::new();
-        if let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&self.0) {
+        if let Ok(file) = OpenOptions::new().read(true).custom_flags(OWN_FILE).open(&self.0) {
             // No number is longer.
             let _ = file.take(32).read_to_string(&mut text);
         }

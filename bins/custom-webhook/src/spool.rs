@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
+use common::state::OWN_FILE;
 
 use crate::source::{Id, Line};
 
@@ -448,7 +448,7 @@ impl Writer {
 
 /// A link, or what one could wait at, is no file of ours.
 fn open(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    how.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)
+    how.custom_flags(OWN_FILE).open(path)
 }
 
 /// A new file, or an empty one that was never used.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::places::Places;
+use common::text::glance;
 use common::wazuh::paths::Installation;
 use sha2::{Digest, Sha256};
 
@@ -44,7 +45,7 @@ pub const HOME: &str = "home";
 /// any, a folder in it of each other. What was wished for one is not done to
 /// another.
 fn state_of(folder: &Path, home: &Path) -> PathBuf {
-    let owner = crate::file::glance(&folder.join(HOME));
+    let owner = glance(&folder.join(HOME)).unwrap_or_default();
     let name = home.as_os_str().as_encoded_bytes();
     if owner.is_empty() || owner.trim_end_matches('\n').as_bytes() == name {
         return folder.to_owned();

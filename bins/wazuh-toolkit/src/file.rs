@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
+use common::state::OWN_FILE;
 use nix::unistd::{Gid, Uid, fchown};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -44,8 +44,7 @@ pub struct Owner {
 /// # Errors
 /// When it is none, larger than [`LARGEST`], or cannot be read.
 pub fn read(path: &Path) -> io::Result<Original> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+    let file = OpenOptions::new().read(true).custom_flags(OWN_FILE).open(path).map_err(|error| {
         // The system says "too many levels of symbolic links".
         let link = error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32);
         if link { io::Error::other("is a symbolic link, which is not followed") } else { error }
@@ -71,22 +70,6 @@ pub fn read_open(file: File, path: &Path) -> io::Result<Original> {
         return Err(io::Error::other("is larger than 8 MiB"));
     }
     Ok(Original { path: path.to_owned(), bytes, metadata })
-}
-
-/// The text of a file that is only looked at, whatever its encoding: links are
-/// followed, but nothing is waited for, and nothing is without end. Nothing
-/// where it cannot be read.
-#[must_use]
-pub fn glance(path: &Path) -> String {
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let regular = opened.ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
-    let mut bytes = Vec::new();
-    if let Some(file) = regular {
-        // What could be read before an error counts.
-        let _ = file.take(LARGEST).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// As [`read`], but `None` where there is none.

@@ -9,11 +9,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use common::state;
+use common::text::glance;
 use common::wazuh::paths::ACTIVE_RESPONSE_BIN;
 
 use crate::call::Call;
 use crate::change::state_folder;
-use crate::file;
 use crate::program::Program;
 use crate::tell::Failure;
 
@@ -68,7 +68,7 @@ pub fn folder(call: &Call) -> PathBuf {
 /// The names of Wazuh's programs that custom-block stands for.
 #[must_use]
 pub fn replaced(call: &Call) -> Vec<String> {
-    let text = file::glance(&call.state.join(REPLACED));
+    let text = glance(&call.state.join(REPLACED)).unwrap_or_default();
     text.lines().filter(|name| REPLACEABLE.contains(name)).map(str::to_owned).collect()
 }
 

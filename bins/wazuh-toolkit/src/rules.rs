@@ -12,12 +12,13 @@ use std::rc::Rc;
 
 use common::finding::Findings;
 use common::state;
+use common::text::glance;
 use sha2::{Digest, Sha256};
 
 use crate::call::Call;
 use crate::change::state_folder;
 use crate::conf::{Facts, end_of_ruleset};
-use crate::file::{self, Original, Owner};
+use crate::file::{Original, Owner};
 use crate::folder::Folder;
 use crate::ids;
 use crate::section::{self, SectionError};
@@ -199,7 +200,10 @@ pub fn collisions(call: &Call, facts: &Facts) -> io::Result<Vec<(u32, String, St
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".xml") && !name.starts_with(RULE_PREFIX) {
                 let path = entry.path();
-                others.push((path.display().to_string(), ids::of(file::glance(&path).as_bytes())));
+                others.push((
+                    path.display().to_string(),
+                    ids::of(glance(&path).unwrap_or_default().as_bytes()),
+                ));
             }
         }
     }

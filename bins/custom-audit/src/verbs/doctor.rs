@@ -1,15 +1,13 @@
 //! `doctor`: everything that could keep events from coming, or from being seen.
 
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
 use common::config::parse_duration;
 use common::finding::Findings;
+use common::text::glance;
 use common::wazuh::config::{CommandWodle, LocalFile};
-use nix::fcntl::OFlag;
 
 use crate::call::{Call, Stop};
 use crate::config::{ProcessKey, Settings};
@@ -19,8 +17,6 @@ use crate::state::{Contents, State};
 
 use super::{DONE, FAILED, say};
 
-/// The most that is read of a file of Wazuh's, in bytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
 /// Lines that the wodle sends in a second (`wazuh_modules.max_eps`).
 const LINES_PER_SECOND: usize = 100;
 
@@ -139,21 +135,9 @@ fn counted(number: usize, thing: &str) -> String {
     }
 }
 
-fn text(path: &Path) -> Option<String> {
-    // A pipe that somebody put there must not keep us.
-    let flags = OFlag::O_NONBLOCK.bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
     let installation = &call.installation;
-    let Some(own) = text(&installation.ossec_conf()) else {
+    let Some(own) = glance(&installation.ossec_conf()) else {
         findings.problem(
             "wazuh",
             format!(
@@ -167,10 +151,10 @@ fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
         let wodles = CommandWodle::parse(text).into_iter();
         wodles.filter(|wodle| wodle.command.contains("custom-audit")).collect::<Vec<_>>()
     };
-    let shared = text(&installation.agent_conf()).unwrap_or_default();
+    let shared = glance(&installation.agent_conf()).unwrap_or_default();
     let files: Vec<LocalFile> = [&own, &shared].into_iter().flat_map(|text| LocalFile::parse(text)).collect();
     let from_manager = ours(&shared);
-    let options = text(&installation.local_internal_options()).unwrap_or_default();
+    let options = glance(&installation.local_internal_options()).unwrap_or_default();
     let allowed = options.lines().any(|line| {
         let mut words = line.split('=').map(str::trim);
         words.next() == Some("wazuh_command.remote_commands") && words.next() == Some("1")

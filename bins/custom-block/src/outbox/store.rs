@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::address::Target;
+use common::state::OWN_FILE;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::Item;
@@ -80,7 +81,7 @@ impl Store {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .custom_flags(OWN_FILE)
             .open(self.dir.join(".lock"))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(lock)),
@@ -240,8 +241,7 @@ enum Found {
 
 /// Reads one item and holds its contents against its name.
 fn read(dir: &Path, name: &str) -> io::Result<Found> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(dir.join(name)) {
+    let file = match OpenOptions::new().read(true).custom_flags(OWN_FILE).open(dir.join(name)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => return Ok(Found::Damaged),

@@ -1,16 +1,15 @@
 //! `doctor`: everything that could keep events from coming.
 
-use std::fs::OpenOptions;
 use std::io::Read;
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use common::finding::Findings;
+use common::text::glance;
 use common::wazuh::config::LocalFile;
-use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 
 use crate::call::Call;
@@ -23,8 +22,6 @@ use super::{DONE, FAILED, say, say_json};
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The most of a file of Wazuh's that is read, in bytes.
-const LARGEST: u64 = 8 * 1024 * 1024;
 /// Silence that is worth a word.
 const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 const MEGABYTE: u64 = 1024 * 1024;
@@ -172,7 +169,7 @@ fn ready(address: std::net::SocketAddr) -> Option<(u16, String)> {
 fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
     let path = &settings.output;
     let follows = |conf: &Path| {
-        let text = glance(conf);
+        let text = glance(conf).unwrap_or_default();
         LocalFile::parse(&text).into_iter().find(|file| Path::new(&file.location) == path)
     };
     let found = follows(&call.installation.ossec_conf()).or_else(|| follows(&call.installation.agent_conf()));
@@ -197,15 +194,4 @@ fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
         let days = silent.as_secs() / 86_400;
         findings.note("output", format!("nothing was written for {days} days: do the senders still send?"));
     }
-}
-
-fn glance(path: &Path) -> String {
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let regular = opened.ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
-    let mut bytes = Vec::new();
-    if let Some(file) = regular {
-        let _ = file.take(LARGEST).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
+use common::state::OWN_FILE;
 use serde_json::{Map, Value};
 
 use crate::call::Call;
@@ -64,8 +64,7 @@ pub fn tail(call: &Call, lines: usize, raw: bool, once: bool) -> Result<(), Stri
 
 /// Who writes there is not who reads: a link is not followed.
 fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
+    OpenOptions::new().read(true).custom_flags(OWN_FILE).open(path)
 }
 
 fn open_near_end(path: &Path) -> io::Result<BufReader<File>> {

@@ -4,12 +4,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use common::finding::Findings;
+use common::state::OWN_FILE;
+use common::text::glance;
 use common::wazuh::config::largest_timeout;
 use common::wazuh::paths::ACTIVE_RESPONSES_LOG;
 
 use crate::conf::Facts;
 use crate::daemon;
-use crate::file;
 use crate::link;
 use crate::program::{Program, follows_the_record};
 
@@ -61,7 +62,7 @@ fn execd(host: &Host<'_>, findings: &mut Findings) {
 
 fn table(host: &Host<'_>, findings: &mut Findings) {
     let path = host.call.installation.ar_conf();
-    let text = file::glance(&path);
+    let text = glance(&path).unwrap_or_default();
     if text.is_empty() {
         findings.note(
             "ar.conf",
@@ -142,7 +143,7 @@ fn record(host: &Host<'_>, findings: &mut Findings) {
         }
         Err(error) => findings.problem("record", format!("{shown}: {error}")),
     }
-    let agent_conf = file::glance(&host.call.installation.agent_conf());
+    let agent_conf = glance(&host.call.installation.agent_conf()).unwrap_or_default();
     let followed =
         [&host.conf.text(), &agent_conf].iter().any(|text| follows_the_record(text, &host.call.installation));
     if followed {
@@ -154,6 +155,5 @@ fn record(host: &Host<'_>, findings: &mut Findings) {
 
 fn can_append(log: &Path) -> bool {
     use std::os::unix::fs::OpenOptionsExt;
-    let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
-    std::fs::OpenOptions::new().append(true).custom_flags(flags).open(log).is_ok()
+    std::fs::OpenOptions::new().append(true).custom_flags(OWN_FILE).open(log).is_ok()
 }

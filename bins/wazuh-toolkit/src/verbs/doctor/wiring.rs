@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use common::finding::Findings;
+use common::text::glance;
 use common::wazuh::config::CommandWodle;
 
 use crate::file;
@@ -75,10 +76,10 @@ fn wodle(host: &Host<'_>, findings: &mut Findings) {
     };
     let local: Vec<CommandWodle> = CommandWodle::parse(&host.conf.text()).into_iter().filter(&ours).collect();
     let path = host.call.installation.agent_conf();
-    let shared = file::glance(&path);
+    let shared = glance(&path).unwrap_or_default();
     let shared: Vec<CommandWodle> = CommandWodle::parse(&shared).into_iter().filter(&ours).collect();
     if host.wazuh.role == Role::Agent && !shared.is_empty() {
-        let options = file::glance(&host.call.installation.local_internal_options());
+        let options = glance(&host.call.installation.local_internal_options()).unwrap_or_default();
         let allowed = options
             .lines()
             .any(|line| line.split_whitespace().collect::<String>() == "wazuh_command.remote_commands=1");
