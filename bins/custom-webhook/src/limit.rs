@@ -36,14 +36,17 @@ pub struct Limit {
     failed: Peers,
 }
 
+/// So many a minute, of each.
 #[derive(Debug)]
-struct Peers {
+pub struct Peers {
     per_minute: u32,
     known: HashMap<IpAddr, Pace>,
 }
 
 impl Peers {
-    fn new(per_minute: u32) -> Peers {
+    /// At this rate, a tenth of it at once; nought is no limit.
+    #[must_use]
+    pub fn new(per_minute: u32) -> Peers {
         Peers { per_minute, known: HashMap::new() }
     }
 
@@ -62,7 +65,11 @@ impl Peers {
         Some(self.known.entry(peer).or_insert_with(|| pace(self.per_minute, now)))
     }
 
-    fn take(&mut self, peer: IpAddr, now: Instant) -> Result<(), u64> {
+    /// Takes one of this peer.
+    ///
+    /// # Errors
+    /// The seconds after which to come again.
+    pub fn take(&mut self, peer: IpAddr, now: Instant) -> Result<(), u64> {
         let Some(pace) = self.of(peer, now) else { return Ok(()) };
         if pace.take(1, now) == 0 { Err(pace.wait()) } else { Ok(()) }
     }

@@ -109,7 +109,7 @@ impl Metrics {
             (
                 "connections_refused_total",
                 "counter",
-                "Connections closed at once: too many.",
+                "Connections closed at once: too many, or TLS of one address too often.",
                 get(&self.turned_away).to_string(),
             ),
             (

@@ -8,8 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::state::{Durability, replace};
-use nix::fcntl::OFlag;
+use common::state::{Durability, OWN_FILE, replace};
 
 use crate::source::Id;
 
@@ -25,8 +24,10 @@ const MOST_AT_ONCE: usize = 450_000;
 pub struct Seen {
     /// The time of each: when it comes again much later, it is news.
     known: HashMap<Id, u32>,
-    /// In the order in which they came.
+    /// In the order in which they came; those that were spared came again.
     order: VecDeque<(Id, u32)>,
+    /// How many of them each source has brought.
+    brought: HashMap<u32, usize>,
     most: usize,
     window: u32,
 }
@@ -40,7 +41,7 @@ impl Seen {
         // back; memory that is not written to is none.
         let room = most.min(MOST_AT_ONCE);
         let (known, order) = (HashMap::with_capacity(room), VecDeque::with_capacity(room + 16));
-        Seen { known, order, most, window }
+        Seen { known, order, brought: HashMap::new(), most, window }
     }
 
     /// Whether it is known.
@@ -54,16 +55,37 @@ impl Seen {
         for id in ids {
             self.known.insert(*id, at);
             self.order.push_back((*id, at));
+            *self.brought.entry(id.source()).or_default() += 1;
         }
-        let over = |seen: &Seen| {
-            seen.order.len() > seen.most
-                || seen.order.front().is_some_and(|(_, first)| at.saturating_sub(*first) > seen.window)
-        };
-        while over(self) {
-            if let Some((id, at)) = self.order.pop_front()
-                && self.known.get(&id) == Some(&at)
-            {
-                self.known.remove(&id);
+        while let Some((id, then)) = self.order.front().copied() {
+            if at.saturating_sub(then) > self.window {
+                self.forget_first();
+            } else if self.order.len() <= self.most {
+                break;
+            } else if self.has_more_than_its_share(id) {
+                self.forget_first();
+            } else {
+                // Else a sender could have those of another forgotten, and
+                // send them again. One source always has more than its share.
+                self.order.rotate_left(1);
+            }
+        }
+    }
+
+    fn has_more_than_its_share(&self, id: Id) -> bool {
+        let brought = self.brought.get(&id.source()).copied().unwrap_or_default();
+        brought > self.most / self.brought.len().max(1)
+    }
+
+    fn forget_first(&mut self) {
+        let Some((id, at)) = self.order.pop_front() else { return };
+        if self.known.get(&id) == Some(&at) {
+            self.known.remove(&id);
+        }
+        if let Some(brought) = self.brought.get_mut(&id.source()) {
+            *brought -= 1;
+            if *brought == 0 {
+                self.brought.remove(&id.source());
             }
         }
     }
@@ -105,8 +127,7 @@ impl Archive {
     pub fn open(path: &Path, seen: &mut Seen) -> io::Result<Archive> {
         let mut archive = Archive { path: path.to_owned(), entries: 0 };
         // What is no plain file is none of ours, and must not keep us waiting.
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-        let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        let mut file = match OpenOptions::new().read(true).custom_flags(OWN_FILE).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(archive),
             file => io::BufReader::new(file?),
         };
@@ -142,9 +163,12 @@ impl Archive {
             return Ok(());
         }
         let bytes: Vec<u8> = ids.iter().flat_map(|(id, at)| entry(*id, *at)).collect();
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(OWN_FILE)
+            .open(&self.path)?;
         // What a crash left of a last entry would shift all that follow.
         let length = file.metadata()?.len();
         file.set_len(length - length % ENTRY as u64)?;
@@ -175,6 +199,23 @@ mod tests {
         assert!(!seen.has(&id(1), 1060) && seen.has(&id(2), 1060), "the oldest has gone");
         seen.add(&[id(5)], 1200);
         assert_eq!(seen.len(), 1, "the time of the others is over");
+    }
+
+    #[test]
+    fn what_one_source_brings_does_not_have_that_of_others_forgotten() {
+        let of = |source: &str, number: u32| Id::new(source, "id", &number.to_le_bytes());
+        let mut seen = Seen::new(100, Duration::from_secs(1000));
+        let quiet: Vec<_> = (0..50).map(|number| of("quiet", number)).collect();
+        seen.add(&quiet, 1000);
+        for number in 0..10_000 {
+            seen.add(&[of("loud", number)], 1001);
+        }
+        assert!(quiet.iter().all(|id| seen.has(id, 1001)));
+        let loud = (0..10_000).filter(|number| seen.has(&of("loud", *number), 1001)).collect::<Vec<_>>();
+        assert_eq!(loud, (9950..10_000).collect::<Vec<_>>(), "the last ones");
+        // Whoever is alone again has all.
+        seen.add(&(0..150).map(|number| of("loud", number)).collect::<Vec<_>>(), 2002);
+        assert_eq!((seen.len(), seen.brought.len()), (100, 1));
     }
 
     #[test]

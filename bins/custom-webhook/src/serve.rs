@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use common::state::lock;
+use common::state::{OWN_FILE, lock};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,6 +28,7 @@ use crate::complaint::Complaint;
 use crate::config::Settings;
 use crate::faults::Faults;
 use crate::fetch::Fetcher;
+use crate::limit::Peers;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::receive::{Desk, Places};
@@ -43,6 +44,9 @@ const UNREAD: u32 = 30_000;
 const QUESTIONS: usize = 4;
 /// A TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many handshakes a minute one address may begin. Each is a signature of
+/// ours, half a millisecond with RSA, on the one thread that serves everybody.
+const HANDSHAKES: u32 = 12_000;
 /// The most of a request's head, in bytes.
 const LARGEST_HEAD: usize = 32 * 1024;
 /// How often what was left out of the faults is looked at.
@@ -76,6 +80,7 @@ struct Daemon {
     desk: Arc<Desk>,
     guests: Arc<Guests>,
     acceptor: RwLock<Option<TlsAcceptor>>,
+    handshakes: Mutex<Peers>,
     header_timeout: Duration,
     spool_limit: u64,
     listen: SocketAddr,
@@ -84,10 +89,9 @@ struct Daemon {
 /// The state is one daemon's.
 fn alone(state: &Path) -> io::Result<Flock<File>> {
     DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let lock_file = state.join("lock");
     let file =
-        OpenOptions::new().create(true).truncate(false).write(true).custom_flags(flags).open(lock_file)?;
+        OpenOptions::new().create(true).truncate(false).write(true).custom_flags(OWN_FILE).open(lock_file)?;
     lock(file, FlockArg::LockExclusiveNonblock, Instant::now()).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::other("another custom-webhook works with this state"),
         _ => error,
@@ -193,6 +197,7 @@ async fn serve(call: Call, settings: Settings) -> Result<(), Fault> {
         desk,
         guests: Guests::new(connections, settings.connections_per_peer),
         acceptor: RwLock::new(acceptor),
+        handshakes: Mutex::new(Peers::new(HANDSHAKES)),
         header_timeout: settings.header_timeout,
         spool_limit: settings.spool_limit(),
         listen: settings.listen,
@@ -261,13 +266,22 @@ impl Daemon {
     }
 
     fn enter(self: &Arc<Daemon>, stream: TcpStream, peer: IpAddr, graceful: &GracefulShutdown) {
-        let peer = peer.to_canonical();
-        let entered = self.guests.enter(peer, self.desk.trusts(peer), Instant::now());
+        let (peer, now) = (peer.to_canonical(), Instant::now());
+        let trusted = self.desk.trusts(peer);
+        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let too_often = || {
+            let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+            handshakes.take(peer, now).is_err()
+        };
+        let entered = if acceptor.is_some() && !trusted && too_often() {
+            None
+        } else {
+            self.guests.enter(peer, trusted, now)
+        };
         let Some(guest) = entered else {
             self.desk.metrics.turned_away.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (daemon, watcher) = (Arc::clone(self), graceful.watcher());
         let _ = stream.set_nodelay(true);
         // Whoever does not read his answers is not waited for.

@@ -66,7 +66,15 @@ impl Id {
         }
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finish().as_ref()[..16]);
+        bytes[..4].copy_from_slice(&crc32fast::hash(source.as_bytes()).to_le_bytes());
         Id(bytes)
+    }
+
+    /// What all ids of one source begin with: who has brought how many.
+    #[must_use]
+    pub fn source(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// As they are kept.

@@ -257,6 +257,24 @@ fn only_so_many_are_known_and_of_more_the_oldest_are_forgotten() {
 }
 
 #[test]
+fn one_sender_cannot_have_the_deliveries_of_another_forgotten() {
+    let receiver = receiver("replay_entries = 50\n");
+    let daemon = receiver.start();
+    let mut connection = daemon.connect();
+    let mut all = |of: &dyn Fn(u64) -> Request, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            assert_eq!(connection.ask(&of(number)).unwrap().status, 200);
+        }
+    };
+    all(&delivery, 0..20);
+    all(&|number| login("mallory").with("Idempotency-Key", &number.to_string()), 0..300);
+    all(&delivery, 0..20);
+    daemon.lines("application", 300);
+    daemon.drained();
+    assert_eq!(number(&receiver, "github"), 20);
+}
+
+#[test]
 fn what_comes_again_under_another_id_is_told() {
     let receiver = receiver("");
     let daemon = receiver.start();

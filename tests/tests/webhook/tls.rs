@@ -1,6 +1,6 @@
 //! TLS, and what is read anew on SIGHUP while it runs.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -177,6 +177,29 @@ fn a_handshake_that_does_not_go_on_ends_and_disturbs_nobody() {
     assert_eq!(site.connect(&TLS13).ask(&delivery(1)).unwrap().status, 200);
     assert!(began.elapsed() < Duration::from_secs(2));
     assert!(silent.iter_mut().all(|connection| connection.is_closed_within(Duration::from_secs(13))));
+}
+
+#[test]
+fn one_address_cannot_keep_the_daemon_at_handshakes_for_others() {
+    let Some(site) = Site::new() else { return };
+    let daemon = site.receiver.start();
+    // One after the other, so that no other limit counts; how many were refused.
+    let flood = |many: usize| {
+        let refused = || daemon.metric("connections_refused_total").unwrap();
+        let before = refused();
+        for _ in 0..many {
+            let mut connection = daemon.connect_from("127.0.0.2");
+            let _ = connection.stream().shutdown(Shutdown::Write);
+            assert!(connection.is_closed_within(Duration::from_secs(5)));
+        }
+        refused() - before
+    };
+    assert!(flood(1000) < 1.0, "1,200 at once are let in");
+    assert!(flood(3000) > 500.0);
+    assert_eq!(site.connect(&TLS13).ask(&delivery(1)).unwrap().status, 200);
+    // There are 200 more in a second.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(flood(100) < 1.0);
 }
 
 #[test]
