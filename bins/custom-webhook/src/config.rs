@@ -155,7 +155,8 @@ impl Settings {
         Settings::load_for(path, None)
     }
 
-    /// The same for a daemon that listens already.
+    /// The same for a daemon that listens already, wherever the file says it
+    /// should.
     ///
     /// # Errors
     /// As [`Settings::load`].
@@ -167,9 +168,8 @@ impl Settings {
                 why: "there is no such file, and without a source there is nothing to do".to_owned(),
             });
         };
-        let mut settings: Settings = parse(path, &text)?;
-        settings.listen = listening.unwrap_or(settings.listen);
-        settings.check().map_err(|(key, why)| Unusable::Value {
+        let settings: Settings = parse(path, &text)?;
+        settings.check(listening.unwrap_or(settings.listen)).map_err(|(key, why)| Unusable::Value {
             path: path.to_owned(),
             key: key.to_owned(),
             why: why.to_owned(),
@@ -177,15 +177,15 @@ impl Settings {
         Ok(settings)
     }
 
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+    fn check(&self, listen: SocketAddr) -> Result<(), (&'static str, &'static str)> {
         let wrong = |key, why| Err((key, why));
-        if self.tls.is_none() && !self.plain_http && !self.listen.ip().is_loopback() {
+        if self.tls.is_none() && !self.plain_http && !listen.ip().is_loopback() {
             return wrong(
                 "listen",
                 "beyond this host only with [tls], or with plain_http = true behind a proxy that has TLS",
             );
         }
-        if self.metrics_listen == Some(self.listen) {
+        if self.metrics_listen == Some(listen) {
             return wrong("metrics_listen", "must be another one than listen");
         }
         if !self.output.is_absolute() || self.output.file_name().is_none() {
@@ -216,6 +216,52 @@ impl Settings {
             return wrong("replay_window", "must be longer than nothing: a repeat would be an event again");
         }
         Ok(())
+    }
+
+    /// What a running daemon does not change, each key with its value.
+    #[must_use]
+    pub fn of_the_start(&self) -> [(&'static str, String); 14] {
+        // Named all, so that a new key must be put on one of the two sides.
+        let Settings {
+            listen,
+            metrics_listen,
+            tls: _,
+            plain_http: _,
+            trusted_proxies: _,
+            output,
+            events_per_second,
+            rotate_megabytes,
+            rotate_daily,
+            keep,
+            spool_megabytes,
+            connections,
+            connections_per_peer,
+            header_timeout,
+            request_timeout,
+            replay_window,
+            replay_entries,
+            github: _,
+            application: _,
+            supabase: _,
+            aws: _,
+            generic: _,
+        } = self;
+        [
+            ("listen", listen.to_string()),
+            ("metrics_listen", format!("{metrics_listen:?}")),
+            ("output", output.display().to_string()),
+            ("events_per_second", events_per_second.to_string()),
+            ("rotate_megabytes", rotate_megabytes.to_string()),
+            ("rotate_daily", rotate_daily.to_string()),
+            ("keep", keep.to_string()),
+            ("spool_megabytes", spool_megabytes.to_string()),
+            ("connections", connections.to_string()),
+            ("connections_per_peer", connections_per_peer.to_string()),
+            ("header_timeout", format!("{header_timeout:?}")),
+            ("request_timeout", format!("{request_timeout:?}")),
+            ("replay_window", format!("{replay_window:?}")),
+            ("replay_entries", replay_entries.to_string()),
+        ]
     }
 
     /// The most that the spool may hold, in bytes.

@@ -84,6 +84,8 @@ struct Daemon {
     header_timeout: Duration,
     spool_limit: u64,
     listen: SocketAddr,
+    /// Keys that count from the next start, as they are now.
+    fixed: [(&'static str, String); 14],
 }
 
 /// The state is one daemon's.
@@ -201,6 +203,7 @@ async fn serve(call: Call, settings: Settings) -> Result<(), Fault> {
         header_timeout: settings.header_timeout,
         spool_limit: settings.spool_limit(),
         listen: settings.listen,
+        fixed: settings.of_the_start(),
     });
     tracing::info!("listening at {}", settings.listen);
     daemon.desk.note("started").await;
@@ -347,17 +350,23 @@ impl Daemon {
                 let sources = settings
                     .sources(&self.call.config, fetcher as Arc<_>)
                     .map_err(|error| error.to_string())?;
-                Ok((acceptor, Places::new(sources, settings.trusted_proxies)))
+                let wanted = settings.of_the_start();
+                let changed = wanted.iter().filter(|key| !self.fixed.contains(key)).map(|(key, _)| *key);
+                let changed = changed.collect::<Vec<_>>().join(", ");
+                Ok((acceptor, Places::new(sources, settings.trusted_proxies), changed))
             });
         match read {
-            Ok((acceptor, places)) => {
+            Ok((acceptor, places, changed)) => {
                 *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
                 let mut known = self.desk.places.write().unwrap_or_else(PoisonError::into_inner);
                 *known = places.after(&known);
                 drop(known);
-                tracing::info!(
-                    "certificate, sources, secrets and trusted_proxies were read anew; all else counts from the next start"
-                );
+                let read = "certificate, sources, secrets and trusted_proxies were read anew";
+                if changed.is_empty() {
+                    tracing::info!("{read}");
+                } else {
+                    tracing::warn!("{read}; changed, and to count from the next start: {changed}");
+                }
             }
             Err(error) => {
                 tracing::error!("the old configuration stays: {error}");

@@ -253,6 +253,18 @@ fn new_secrets_count_after_sighup_also_for_who_is_in() {
 }
 
 #[test]
+fn what_counts_from_the_next_start_is_named_when_it_has_changed() {
+    let receiver = receiver("");
+    let daemon = receiver.start();
+    daemon.hang_up();
+    receiver.configure("connections = 7\nreplay_window = \"2days\"\n", &receiver.sources(""));
+    daemon.hang_up();
+    let log = daemon.log();
+    assert!(log.contains("count from the next start: connections, replay_window\n"), "{log}");
+    assert_eq!(log.matches("next start").count(), 1, "nothing had changed before: {log}");
+}
+
+#[test]
 fn a_broken_configuration_changes_nothing() {
     let Some(site) = Site::new() else { return };
     let receiver = &site.receiver;
