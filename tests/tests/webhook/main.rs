@@ -20,6 +20,7 @@ mod rates;
 mod repeats;
 mod secrets;
 mod slow;
+mod sns;
 mod tls;
 
 use harness::program;
