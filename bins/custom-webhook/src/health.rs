@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::receive::Desk;
 use crate::writer::ONE_MORE;
@@ -25,17 +26,19 @@ const MOST: usize = 32;
 /// For each of them.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Answers until the program ends.
+/// Answers until it is dropped, and whoever is being answered with it.
 pub async fn serve(listener: TcpListener, desk: Arc<Desk>, spool_limit: u64) {
     let room = Arc::new(Semaphore::new(MOST));
+    let mut visits = JoinSet::new();
     loop {
+        while visits.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let desk = Arc::clone(&desk);
-        tokio::spawn(async move {
+        visits.spawn(async move {
             let service = service_fn(move |request| {
                 let answer = answer(&desk, spool_limit, &request);
                 async move { Ok::<_, Infallible>(answer) }

@@ -207,14 +207,18 @@ async fn serve(call: Call, settings: Settings) -> Result<(), Fault> {
     });
     tracing::info!("listening at {}", settings.listen);
     daemon.desk.note("started").await;
-    if let Some(watchers) = watchers {
-        tokio::spawn(health::serve(watchers, Arc::clone(&daemon.desk), daemon.spool_limit));
-    }
+    let watched = watchers
+        .map(|watchers| tokio::spawn(health::serve(watchers, Arc::clone(&daemon.desk), daemon.spool_limit)));
     daemon.welcome(listener).await.map_err(system("signals"))?;
 
     // Nobody comes in any more, and everybody was answered.
     daemon.desk.take_leave().await;
     signal_output.end();
+    // The writer ends when nobody is left who could send it anything.
+    if let Some(watched) = watched {
+        watched.abort();
+        let _ = watched.await;
+    }
     drop(daemon);
     let _ = tokio::task::spawn_blocking(move || {
         let _ = putting_out.join();
