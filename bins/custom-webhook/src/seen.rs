@@ -16,6 +16,10 @@ use crate::source::Id;
 /// since 1970, 4 bytes of CRC-32 of both.
 const ENTRY: usize = 24;
 
+/// Of more sources than anybody has, none is spared: looking for one that has
+/// more than its share would take too long.
+const MOST_SOURCES: usize = 256;
+
 /// For so many there is room from the start.
 const MOST_AT_ONCE: usize = 450_000;
 
@@ -74,7 +78,7 @@ impl Seen {
 
     fn has_more_than_its_share(&self, id: Id) -> bool {
         let brought = self.brought.get(&id.source()).copied().unwrap_or_default();
-        brought > self.most / self.brought.len().max(1)
+        self.brought.len() > MOST_SOURCES || brought > self.most / self.brought.len().max(1)
     }
 
     fn forget_first(&mut self) {
@@ -216,6 +220,16 @@ mod tests {
         // Whoever is alone again has all.
         seen.add(&(0..150).map(|number| of("loud", number)).collect::<Vec<_>>(), 2002);
         assert_eq!((seen.len(), seen.brought.len()), (100, 1));
+    }
+
+    #[test]
+    fn very_many_sources_take_no_time() {
+        let mut seen = Seen::new(100_000, Duration::from_secs(1000));
+        for number in 0..300_000 {
+            seen.add(&[id(number)], 1);
+        }
+        assert_eq!(seen.len(), 100_000);
+        assert!(seen.has(&id(299_999), 1) && seen.has(&id(200_000), 1) && !seen.has(&id(199_999), 1));
     }
 
     #[test]
