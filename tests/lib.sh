@@ -40,9 +40,10 @@ install_missing() {
         esac
     fi
     # The lists of a fresh machine are empty or old.
-    as_root apt-get -q update >&2 || true
+    as_root apt-get -q -o Acquire::Retries=5 update >&2 || true
     # shellcheck disable=SC2086 # one word each
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 \
+        --no-install-recommends install $missing >&2
 }
 
 # What building takes besides Rust itself.

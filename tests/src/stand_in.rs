@@ -209,7 +209,7 @@ impl StandIn {
             calls.display()
         );
         let path = self.path("bin").join(name);
-        std::fs::write(&path, text).expect("our own file");
+        executable(&path, text.as_bytes());
         mode(&path, 0o750);
     }
 
@@ -319,6 +319,19 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.pid_file);
     }
+}
+
+/// Writes a program, in another process: what one of ours is writing, a child of
+/// another thread has open until its exec, and nobody can start it meanwhile.
+///
+/// # Panics
+/// When it cannot.
+pub fn executable(path: &Path, bytes: &[u8]) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec cat >\"$1\"", "sh"]).arg(path).stdin(Stdio::piped());
+    let mut shell = shell.spawn().expect("a shell");
+    shell.stdin.take().expect("a pipe").write_all(bytes).expect("somebody who reads it");
+    assert!(shell.wait().expect("our child").success(), "{}", path.display());
 }
 
 /// Sets the permissions of a file.

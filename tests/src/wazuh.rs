@@ -136,8 +136,13 @@ impl Wazuh {
     /// detached workers go on after the run that started them.
     pub fn is_quiet(&self, limit: Duration) -> bool {
         let state = self.state_dir();
+        let program = std::fs::canonicalize(&self.program).unwrap_or_default();
         let ours = |process: PathBuf| {
             let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+            if line.is_empty() {
+                // In the middle of its exec it has nothing but its executable.
+                return std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program);
+            }
             line.split(|&byte| byte == 0).any(|word| word == state.as_os_str().as_encoded_bytes())
         };
         let none = || {
@@ -171,7 +176,12 @@ impl Wazuh {
     /// When a line of it would not be taken by Wazuh's decoder, or has no end.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        let log = self.log();
+        let mut log = self.log();
+        // A line over the border of a page is there in two steps.
+        crate::eventually(Duration::from_secs(1), || {
+            log = self.log();
+            log.last().is_none_or(|last| *last == b'\n')
+        });
         let mut lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
         assert_eq!(lines.pop(), Some(&b""[..]), "the last line has no end");
         lines

@@ -184,6 +184,10 @@ impl Receiver {
                 text.push_str(&format!("{key} = {value:?}\n"));
             }
         }
+        // Who runs at midnight must not find another file.
+        if !settings.lines().any(|line| line.starts_with("rotate_daily ")) {
+            text.push_str("rotate_daily = false\n");
+        }
         text.push_str(&format!("{settings}\n{tables}"));
         self.configure_as(&text);
     }

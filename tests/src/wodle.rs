@@ -27,7 +27,7 @@ const CONFIG: &str = "WAZUH_TOOLKIT_CONFIG_DIR";
 const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a run may take unless a test says otherwise.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(300);
 /// How long its pipe may stay open after it has ended.
 const GRACE: Duration = Duration::from_secs(5);
 

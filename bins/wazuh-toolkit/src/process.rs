@@ -86,8 +86,8 @@ mod tests {
         let start = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "echo begun; sleep 60 & sleep 60"]);
-        let ended = run(&mut command, Duration::from_millis(300)).unwrap();
-        assert!(ended.status.is_none() && start.elapsed() < Duration::from_secs(5));
+        let ended = run(&mut command, Duration::from_secs(2)).unwrap();
+        assert!(ended.status.is_none() && start.elapsed() < Duration::from_secs(20));
         assert_eq!(ended.words(), "begun");
     }
 
@@ -95,9 +95,9 @@ mod tests {
     fn a_child_left_behind_is_not_waited_for() {
         let start = Instant::now();
         let mut command = Command::new("sh");
-        command.args(["-c", "(sleep 3) & printf 'a\\033[2Jb\\n\\nc' >&2; exit 7"]);
+        command.args(["-c", "(sleep 30) & printf 'a\\033[2Jb\\n\\nc' >&2; exit 7"]);
         let ended = run(&mut command, Duration::from_secs(30)).unwrap();
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(20));
         assert_eq!(ended.status.and_then(|status| status.code()), Some(7));
         assert!(!ended.words().contains('\u{1b}') && ended.words().ends_with("\nc"));
     }

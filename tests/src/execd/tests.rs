@@ -119,7 +119,12 @@ fn a_program_is_started_as_execd_starts_it() {
         "read -r line; { tr '\\0' ' ' < /proc/$$/cmdline; echo; pwd; readlink /proc/$$/fd/2; cut -d ' ' -f 6 /proc/$$/stat; echo $$; } > out",
     );
     // The script's own name is the last word of its command line.
-    home.execd().own_session().request(&Line::four(), 0);
+    // Not while another test's child still has the script open.
+    let started = || {
+        home.execd().own_session().request(&Line::four(), 0);
+        !home.said().is_empty()
+    };
+    assert!(crate::eventually(Duration::from_secs(5), started));
     let said = home.said();
     let lines: Vec<&str> = said.lines().map(str::trim).collect();
     assert!(lines[0].ends_with(" active-response/bin/custom-block"), "{said}");
@@ -144,13 +149,14 @@ fn who_hangs_is_killed_and_reported() {
 fn a_peer_that_is_no_execd_closes_stays_silent_or_has_gone() {
     let home =
         Home::new(&format!("read -r line || exit 2; echo '{CHECK_KEYS}' || exit 4; read -r line || exit 5"));
-    let execd = home.execd().limit(Duration::from_millis(500));
+    let (execd, hasty) = (home.execd(), home.execd().limit(Duration::from_millis(500)));
     assert_eq!(execd.feed("custom-block", b"{}\n", Then::Close, Stdout::Read).code(), Some(5));
     assert_eq!(execd.feed("custom-block", b"", Then::Close, Stdout::Read).code(), Some(2));
-    assert!(execd.feed("custom-block", b"{", Then::Silence, Stdout::Read).outstayed);
+    assert!(hasty.feed("custom-block", b"{", Then::Silence, Stdout::Read).outstayed);
     // The shell is ended by SIGPIPE or told by its echo.
     assert_ne!(execd.feed("custom-block", b"{}\n", Then::Close, Stdout::Vanished).code(), Some(5));
-    assert!(execd.feed("custom-block", b"{}\n", Then::Close, Stdout::Full).outstayed);
-    let much = vec![b' '; 1 << 20];
+    assert!(hasty.feed("custom-block", b"{}\n", Then::Close, Stdout::Full).outstayed);
+    // More than a pipe holds; the shell reads it byte by byte.
+    let much = vec![b' '; 1 << 17];
     assert_eq!(execd.feed("custom-block", &much, Then::Close, Stdout::Read).code(), Some(2));
 }

@@ -199,9 +199,13 @@ impl Daemon {
     /// # Panics
     /// When it says nothing.
     pub fn hang_up(&self) {
-        let before = self.log().lines().count();
+        let reloads = || {
+            let log = self.log();
+            log.matches("read anew").count() + log.matches("the old configuration stays").count()
+        };
+        let before = reloads();
         self.signal(Signal::SIGHUP);
-        let said = eventually(PATIENCE, || self.log().lines().count() > before);
+        let said = eventually(PATIENCE, || reloads() > before);
         assert!(said, "nothing is said of SIGHUP");
     }
 

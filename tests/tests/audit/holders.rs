@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::{Stage, assert_says, of_socket, one};
@@ -134,7 +134,8 @@ fn connections_that_no_process_can_hold_are_not_without_a_holder() {
     let waiting = actor.local("waiting");
     let [run, _] = stage.both_searched();
     assert_eq!(one(&run, actor.pid(), &server)["state"], "close_wait");
-    for record in run.named("unattributed") {
+    let here = |record: &&Value| record["netns"] == actor.netns();
+    for record in run.named("unattributed").into_iter().filter(here) {
         for address in [closed, waiting] {
             let address = address.to_string();
             assert!(record["local_addr"] != *address && record["remote_addr"] != *address, "{record:#}");
@@ -154,7 +155,7 @@ fn a_socket_of_the_kernel_is_said_with_what_it_is_for() {
     // Somebody by whom the namespace can be found.
     let actor = stage.actor(&["udp=udp 127.0.0.1:0"]);
     let [run, _] = stage.both_searched();
-    let own = |record: &&&serde_json::Value| record["netns"] == actor.netns();
+    let own = |record: &&&Value| record["netns"] == actor.netns();
     let unattributed = run.named("unattributed");
     let records: Vec<_> = unattributed.iter().filter(own).collect();
     assert!(!records.is_empty());

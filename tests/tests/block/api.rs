@@ -171,11 +171,15 @@ fn workers(host: &Host) -> Vec<i32> {
 }
 
 fn kill_workers(host: &Host) {
-    for worker in workers(host) {
-        // It may have ended by itself just now.
-        let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
-    }
-    assert!(host.wazuh.is_quiet(SOON));
+    // One that is just being started shows only later whose it is.
+    let none_is_left = || {
+        for worker in workers(host) {
+            // It may have ended by itself just now.
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        }
+        host.wazuh.is_quiet(Duration::ZERO)
+    };
+    assert!(eventually(SOON, none_is_left));
 }
 
 /// What waits in the outbox.
@@ -224,8 +228,8 @@ fn nobody_waits_for_a_firewall_that_takes_its_time() {
             walls.push(run.wall);
         }
         // The machine may be busy with other tests, but not five times in a row.
-        assert!(walls.iter().min().unwrap() < &Duration::from_millis(200), "{walls:?}");
-        assert!(walls.iter().max().unwrap() < &Duration::from_secs(2), "{walls:?}");
+        assert!(walls.iter().min().unwrap() < &Duration::from_secs(1), "{walls:?}");
+        assert!(walls.iter().max().unwrap() < &Duration::from_secs(6), "{walls:?}");
         assert_eq!(host.targets(), if local.is_empty() { Vec::new() } else { targets.clone() });
         // The firewall was asked and has not answered: nobody says that it has it.
         assert!(eventually(SOON, || firewall.seen().len() == 1));
@@ -242,7 +246,7 @@ fn nobody_waits_for_a_firewall_that_takes_its_time() {
         firewall.hold();
         assert!(host.wazuh.is_quiet(SOON));
         let ends = execd.stop();
-        assert!(ends.iter().map(|run| run.wall).min().unwrap() < Duration::from_millis(200));
+        assert!(ends.iter().map(|run| run.wall).min().unwrap() < Duration::from_secs(1));
         assert!(host.blocks().is_empty());
         firewall.answer();
         let sorted = |requests: Vec<String>| {
@@ -445,8 +449,8 @@ fn a_block_that_nobody_lifted_is_lifted_at_the_firewall_when_its_time_is_over() 
     let firewall = Firewall::start(&host.namespace);
     configure(&host, "[\"nftables\", \"api\"]", firewall.port);
     let mut execd = host.execd();
-    execd.request(&Line::four().extra_args(&["--ttl", "3"]), 600);
-    execd.request(&Line::add("198.51.100.7").extra_args(&["--ttl", "3", "--backend", "api"]), 600);
+    execd.request(&Line::four().extra_args(&["--ttl", "6"]), 600);
+    execd.request(&Line::add("198.51.100.7").extra_args(&["--ttl", "6", "--backend", "api"]), 600);
     execd.request(&Line::add("198.51.100.8"), 600);
     execd.crash();
     assert!(firewall.is_asked(&["POST /rules"; 3]), "{:?}", firewall.asked());
@@ -454,7 +458,7 @@ fn a_block_that_nobody_lifted_is_lifted_at_the_firewall_when_its_time_is_over() 
     // Wazuh would be a little late itself: until then it is not the timer's to lift.
     assert!(host.wazuh.verb(&host.namespace, &["restore"]).status.success());
     assert_eq!(firewall.seen().len(), 3);
-    std::thread::sleep(Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(13));
     for _ in 0..2 {
         assert!(host.wazuh.verb(&host.namespace, &["restore"]).status.success());
         assert!(host.wazuh.is_quiet(SOON));
@@ -475,7 +479,10 @@ fn a_block_that_is_held_is_held_at_the_firewall_too() {
     let firewall = Firewall::start(&host.namespace);
     configure(&host, "[\"nftables\", \"api\"]\nhold = true", firewall.port);
     let mut execd = host.execd();
+    // Its worker writes its record after the run's own.
+    firewall.hold();
     execd.request(&Line::four(), 600);
+    firewall.answer();
     assert!(are_told(&host, &[("add", "nftables, api edge (queued)"), ("add", "api edge")]));
     execd.stop();
     assert!(host.wazuh.is_quiet(SOON));

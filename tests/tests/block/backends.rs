@@ -7,6 +7,7 @@ use harness::eventually;
 use harness::kernel;
 use harness::line::Line;
 use harness::network::{ATTACKER, ATTACKER6, BYSTANDER, NEIGHBOUR, NEIGHBOUR6};
+use harness::traffic::PATIENCE;
 
 use crate::{Host, Scene, ready};
 
@@ -23,7 +24,7 @@ fn stops_and_flows_again(scene: &Scene, attacker: IpAddr, neighbour: IpAddr, est
     // Twice the same: still one block, one rule.
     execd.request(&Line::add(&attacker.to_string()), 600);
     execd.stop();
-    assert!(scene.connects(attacker) && scene.datagram_returns(attacker));
+    assert!(scene.connects(attacker) && eventually(PATIENCE, || scene.datagram_returns(attacker)));
     assert!(established.flows());
 }
 
@@ -66,10 +67,13 @@ fn ipset_has_one_rule_a_family_and_lets_each_entry_lapse() {
     }
     assert!(scene.is_refused(BYSTANDER));
     // Somebody flushes the rules, or destroys the sets too: the next run heals.
+    // A worker that is still at it would do so, too.
+    assert!(scene.wazuh.is_quiet(PATIENCE));
     scene.site.guard().command("iptables", &["-w", "-t", "raw", "-F"]);
     assert!(scene.connects(ATTACKER));
     execd.request(&Line::add("203.0.113.50").id("1.1"), 600);
     assert!(scene.is_refused(ATTACKER));
+    assert!(scene.wazuh.is_quiet(PATIENCE));
     scene.site.guard().command("iptables", &["-w", "-t", "raw", "-F"]);
     scene.site.guard().command("ipset", &["destroy", "wazuh_block4"]);
     execd.request(&Line::add("203.0.113.50").id("1.2"), 600);
@@ -120,6 +124,7 @@ fn iptables_has_one_rule_an_address_and_hooks_its_chain_once() {
         assert_eq!(hooks.iter().filter(|rule| rule.contains("WAZUH_BLOCK")).count(), 1);
     }
     // Somebody flushes: the next run heals.
+    assert!(scene.wazuh.is_quiet(PATIENCE));
     scene.site.guard().command("iptables", &["-w", "-F"]);
     assert!(scene.connects(ATTACKER));
     execd.request(&Line::add("203.0.113.50"), 600);
@@ -137,7 +142,8 @@ fn an_iptables_that_waits_for_ever_is_killed_and_reaped_at_the_deadline() {
     scene.wazuh.configure("backends = [\"iptables\"]\ndeadline = \"1s\"\n");
     // Stands in for one that waits for its lock; the odd number finds it again.
     let hanging = scene.wazuh.scratch().join("iptables");
-    std::fs::write(&hanging, "#!/bin/sh\nsleep 71.25\n").unwrap();
+    let odd = format!("71.{}", std::process::id());
+    std::fs::write(&hanging, format!("#!/bin/sh\nsleep {odd}\n")).unwrap();
     std::fs::set_permissions(&hanging, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut execd = scene.execd();
     let script =
@@ -146,9 +152,9 @@ fn an_iptables_that_waits_for_ever_is_killed_and_reaped_at_the_deadline() {
     execd.launcher(["unshare", "-m", "sh", "-c", script, hanging.to_str().unwrap()]);
     let run = execd.request(&Line::four(), 600);
     assert_eq!((run.code(), run.outstayed), (Some(1), false));
-    assert!(run.wall < Duration::from_millis(1500), "{:?}", run.wall);
+    assert!(run.wall < Duration::from_secs(4), "{:?}", run.wall);
     assert_eq!(scene.wazuh.records().last().unwrap().command(), "failed");
-    assert!(!is_running("71.25"), "a child outlived the run");
+    assert!(eventually(PATIENCE, || !is_running(&odd)), "a child outlived the run");
 }
 
 /// True when a process has this word on its command line.

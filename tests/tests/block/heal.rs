@@ -7,6 +7,7 @@ use harness::execd::{Stdout, Then};
 use harness::kernel;
 use harness::line::Line;
 use harness::network::{ATTACKER, BYSTANDER, NEIGHBOUR, Namespace};
+use harness::traffic::PATIENCE;
 
 use crate::{Host, Scene};
 
@@ -67,6 +68,8 @@ fn flushed_rules_heal_although_the_sets_still_stand() {
     execd.request(&Line::four(), 600);
     execd.request(&Line::add("198.51.100.0/24"), 600);
     for round in ["1.1", "1.2"] {
+        // A worker would mend it.
+        assert!(scene.wazuh.is_quiet(PATIENCE));
         scene.site.server.command("nft", &["flush chain inet wazuh_block incoming"]);
         assert!(scene.connects(ATTACKER) && scene.connects(BYSTANDER));
         execd.request(&Line::four().id(round), 600);
@@ -76,6 +79,10 @@ fn flushed_rules_heal_although_the_sets_still_stand() {
     }
 }
 
+/// Two hundred at once wait for each other at the kernel, longer than the five
+/// seconds that one has.
+const AT_LENGTH: &str = "deadline = \"60s\"\n";
+
 /// As many runs at the same time as there are lines.
 fn all_at_once(host: &Host, lines: &[Line]) {
     std::thread::scope(|scope| {
@@ -83,7 +90,7 @@ fn all_at_once(host: &Host, lines: &[Line]) {
             .iter()
             .map(|line| {
                 // Each with a watchdog of its own: they overlap.
-                let execd = host.execd();
+                let execd = host.execd().limit(Duration::from_secs(120));
                 scope.spawn(move || {
                     execd.feed("custom-block", &[line.bytes(), b"\n"].concat(), Then::Close, Stdout::Read)
                 })
@@ -101,6 +108,7 @@ fn all_at_once(host: &Host, lines: &[Line]) {
 fn two_hundred_first_blocks_at_once_are_two_hundred_blocks() {
     for _ in 0..3 {
         let Some(host) = Host::new() else { return };
+        host.wazuh.configure(AT_LENGTH);
         let lines: Vec<Line> = (0..200)
             .map(|n| match n % 4 {
                 0 => Line::add(&format!("2001:db8:{n:x}::1")),
@@ -120,6 +128,7 @@ fn two_hundred_first_blocks_at_once_are_two_hundred_blocks() {
 #[test]
 fn two_hundred_blocks_during_a_compaction_are_not_lost() {
     let Some(host) = Host::new() else { return };
+    host.wazuh.configure(AT_LENGTH);
     host.execd().request(&Line::four(), 600);
     // A journal that is worth compacting: what was written, many times over.
     let journal = host.wazuh.state_dir().join("custom-block/blocks.jsonl");

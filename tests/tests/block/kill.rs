@@ -173,7 +173,7 @@ fn kill_everywhere(host: &Host, run: impl Fn(Vec<String>) -> ExitStatus, check: 
 
 /// A run that execd starts, and that must not hang.
 fn under_execd(host: &Host, words: Vec<String>, talk: impl Fn(&mut Execd<'_>) -> Run) -> ExitStatus {
-    let mut execd = host.execd();
+    let mut execd = host.execd().limit(Duration::from_secs(60));
     execd.launcher(words);
     let run = talk(&mut execd);
     assert!(!run.outstayed, "it hangs");
@@ -181,7 +181,9 @@ fn under_execd(host: &Host, words: Vec<String>, talk: impl Fn(&mut Execd<'_>) ->
 }
 
 fn host() -> Option<Host> {
-    if ready(&["strace", "nft"]) { Host::new() } else { None }
+    let host = if ready(&["strace", "nft"]) { Host::new() } else { None };
+    // A traced run stops at each of its system calls.
+    host.inspect(|host| host.wazuh.configure("deadline = \"30s\"\n"))
 }
 
 const TARGET: &str = "203.0.113.50";

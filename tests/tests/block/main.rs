@@ -24,7 +24,7 @@ use std::net::IpAddr;
 
 use harness::execd::Execd;
 use harness::kernel::{self, Blocks};
-use harness::network::{self, Namespace, Site};
+use harness::network::{self, BYSTANDER, BYSTANDER6, Namespace, Site};
 use harness::program;
 use harness::traffic::{self, Conversation, Echo, PATIENCE};
 use harness::wazuh::Wazuh;
@@ -97,7 +97,12 @@ impl Scene {
 
     fn at(site: Site) -> Scene {
         let echo = Echo::start(&site.server);
-        Scene { wazuh: Wazuh::new(program::custom_block()), site, echo }
+        let scene = Scene { wazuh: Wazuh::new(program::custom_block()), site, echo };
+        // From here on the cable works.
+        for from in [BYSTANDER, BYSTANDER6] {
+            drop(scene.open(from));
+        }
+        scene
     }
 
     fn execd(&self) -> Execd<'_> {

@@ -126,7 +126,7 @@ fn a_new_log_is_made_as_wazuh_makes_it() {
 fn is_not_followed(host: &Host, what: &str) {
     let started = std::time::Instant::now();
     let run = host.execd().request(&Line::four(), 600);
-    assert!(!run.outstayed && started.elapsed().as_secs() < 2, "{what}");
+    assert!(!run.outstayed && started.elapsed().as_secs() < 10, "{what}");
     assert_eq!(run.code(), Some(1), "{what}");
     assert_eq!(host.targets(), ["203.0.113.50"], "{what}");
     let journal = std::fs::read_to_string(host.wazuh.state_dir().join("custom-block/blocks.jsonl")).unwrap();

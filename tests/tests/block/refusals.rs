@@ -166,7 +166,7 @@ fn a_manager_that_is_known_by_name_only_is_recognised_by_its_connection() {
         let run = execd.request(&line, 600);
         assert_eq!((run.keys(), run.code()), (None, Some(0)));
         assert_eq!(scene.wazuh.records().pop().unwrap().command(), "refused");
-        assert!(run.wall < Duration::from_secs(1), "{:?}", run.wall);
+        assert!(run.wall < Duration::from_secs(4), "{:?}", run.wall);
         drop(agent);
         assert!(eventually(PATIENCE, || execd.request(&line, 600).keys().is_some()));
     }

@@ -82,10 +82,10 @@ fn the_kernel_lifts_a_block_by_itself_when_wazuh_is_gone() {
     scene.site.guard().command(
         "nft",
         &["delete element inet wazuh_block hosts4 { 203.0.113.50 }
-           add element inet wazuh_block hosts4 { 203.0.113.50 timeout 1s }"],
+           add element inet wazuh_block hosts4 { 203.0.113.50 timeout 3s }"],
     );
     assert!(scene.is_refused(ATTACKER));
-    assert!(eventually(Duration::from_secs(5), || scene.blocks().is_empty()));
+    assert!(eventually(Duration::from_secs(15), || scene.blocks().is_empty()));
     assert!(scene.connects(ATTACKER));
     // And the verbs say what the kernel says.
     assert!(crate::listed(&scene.wazuh, scene.site.guard()).is_empty());

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::stand_in::{Ran, StandIn, Tree, WAZUH, mode};
+use harness::stand_in::{Ran, StandIn, Tree, WAZUH, executable, mode};
 
 use crate::healthy::{Healthy, Report, each_is_found};
 use crate::{Untouched, ready};
@@ -76,18 +76,15 @@ fn programs_that_are_not_what_they_should_be_are_found() {
                 "another version",
                 |h| {
                     let path = h.stand_in.program_dir().join("custom-audit");
-                    std::fs::write(path, "#!/bin/sh\necho custom-audit 99.7.3\n").unwrap();
+                    executable(&path, b"#!/bin/sh\necho custom-audit 99.7.3\n");
                 },
                 &["custom-audit", "99.7.3", "install"],
             ),
             (
                 "it hangs",
                 |h| {
-                    std::fs::write(
-                        h.stand_in.program_dir().join("custom-block"),
-                        "#!/bin/sh\nexec sleep 60\n",
-                    )
-                    .unwrap()
+                    let path = h.stand_in.program_dir().join("custom-block");
+                    executable(&path, b"#!/bin/sh\nexec sleep 60\n");
                 },
                 &["custom-block", "install"],
             ),
@@ -302,7 +299,7 @@ fn nothing_that_lies_in_the_way_makes_it_wait_or_swell() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The exit code of a run that may take ten seconds and a gigabyte, and how
+/// The exit code of a run that may take a minute and a gigabyte, and how
 /// much it read from this path.
 fn read_from(stand_in: &StandIn, path: &Path, args: &[&str]) -> (Option<i32>, u64) {
     let calls = stand_in.scratch().join("trace");
@@ -311,7 +308,7 @@ fn read_from(stand_in: &StandIn, path: &Path, args: &[&str]) -> (Option<i32>, u6
         "timeout",
         "-s",
         "KILL",
-        "10",
+        "60",
         "sh",
         "-c",
         "ulimit -v 1048576; exec \"$@\"",

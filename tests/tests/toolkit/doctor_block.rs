@@ -70,7 +70,7 @@ fn a_process_of_that_name_is_no_execd_of_this_installation() {
     healthy.execd = None;
     // Anybody can start a program of this name, in this folder even.
     let fake = healthy.stand_in.scratch().join("wazuh-execd");
-    std::fs::write(&fake, "#!/bin/sh\nsleep 30\n").unwrap();
+    harness::stand_in::executable(&fake, b"#!/bin/sh\nsleep 30\n");
     harness::stand_in::mode(&fake, 0o755);
     let mut child = Command::new(&fake).current_dir("/").spawn().unwrap();
     let report = healthy.doctor();

@@ -4,7 +4,7 @@
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
-use harness::stand_in::{Ran, StandIn, Tree, mode};
+use harness::stand_in::{Ran, StandIn, Tree, executable, mode};
 use harness::{kernel, program};
 
 use crate::{Untouched, agent, backups, changed, manager, ready, says};
@@ -77,7 +77,7 @@ fn only_root_changes_things_and_others_are_told_so() {
     }
     let stand_in = StandIn::manager();
     let copy = stand_in.program_dir().join("wazuh-toolkit");
-    std::fs::copy(program::wazuh_toolkit(), &copy).unwrap();
+    executable(&copy, &std::fs::read(program::wazuh_toolkit()).unwrap());
     mode(&copy, 0o755);
     let as_wazuh = |args: &[&str]| {
         let launcher = ["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups"];
@@ -155,9 +155,10 @@ fn without_room_for_a_backup_nothing_is_changed() {
     // Where the backup would have to lie, for the next minutes, lies something.
     let folder = stand_in.state_dir().join("wazuh-toolkit");
     let untouched = Untouched::now(&stand_in);
-    for second in 0..100 {
+    let now = harness::webhook::sign::now();
+    for second in now..now + 100 {
         let date = std::process::Command::new("date")
-            .args(["-d", &format!("{second} seconds"), "+%Y-%m-%dT%H-%M-%S"])
+            .args(["-d", &format!("@{second}"), "+%Y-%m-%dT%H-%M-%S"])
             .output()
             .unwrap();
         let name = format!("ossec.conf.{}", String::from_utf8(date.stdout).unwrap().trim());

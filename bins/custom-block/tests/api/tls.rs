@@ -71,7 +71,7 @@ fn nginx(dir: &Path, more: &str) -> Option<Nginx> {
         .spawn()
         .unwrap();
     let nginx = Nginx { child, port };
-    for _ in 0..100 {
+    for _ in 0..600 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return Some(nginx);
         }

@@ -62,11 +62,11 @@ fn a_server_that_breaks_is_tried_again() {
 #[test]
 fn a_server_that_keeps_us_waiting_is_left_at_the_deadline() {
     for reply in [Reply::Hang(Duration::from_secs(20)), Reply::Trickle] {
-        let (bench, _mock, api) = set_up(vec![reply.clone()], "timeout = 1");
+        let (bench, _mock, api) = set_up(vec![reply.clone()], "timeout = 3");
         let begin = Instant::now();
         let outcomes = bench.try_once(api);
         assert!(matches!(&outcomes[..], [Outcome::Retry { .. }]), "{reply:?} {outcomes:?}");
-        assert!(begin.elapsed() < Duration::from_secs(3), "{reply:?} {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(15), "{reply:?} {:?}", begin.elapsed());
     }
 }
 
@@ -76,11 +76,11 @@ fn the_deadline_is_that_of_all_steps_together() {
     let add = "[[add]]\nmethod = 'GET'\nurl = '/slow'\n".repeat(3);
     let slow = Reply::Trickle;
     let (bench, mock, api) =
-        set_up(vec![answer(200, ""), slow, answer(200, "")], &format!("timeout = 1\n{add}{step}"));
+        set_up(vec![answer(200, ""), slow, answer(200, "")], &format!("timeout = 3\n{add}{step}"));
     let begin = Instant::now();
     let outcomes = bench.try_once(api);
     assert!(reason(&outcomes).contains("step 2 of 3"), "{outcomes:?}");
-    assert!(begin.elapsed() < Duration::from_secs(3) && mock.seen().len() == 2);
+    assert!(begin.elapsed() < Duration::from_secs(15) && mock.seen().len() == 2);
 }
 
 #[test]

@@ -132,3 +132,13 @@ pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/webhook").join(name);
     std::fs::read(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
 }
+
+/// The processor time of this thread: what is measured with it takes no longer
+/// because others work, too.
+pub(crate) fn cpu() -> Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let used = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    let microseconds = used.user_time().num_microseconds() + used.system_time().num_microseconds();
+    Duration::from_micros(microseconds.try_into().unwrap())
+}

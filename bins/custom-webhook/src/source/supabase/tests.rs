@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sign::UNAUTHORIZED;
-use crate::source::testing::{config, given, line, post};
+use crate::source::testing::{config, cpu, given, line, post};
 
 const SECRET: (&str, &str) = ("x-webhook-secret", "It's a Secret to Everybody");
 
@@ -126,11 +126,11 @@ fn many_columns_take_no_time_to_compare() {
     };
     let row = json!({"type": "UPDATE", "table": "t", "schema": "s", "record": columns(1), "old_record": columns(2)});
     let (body, source) = (row.to_string(), supabase(""));
-    let start = std::time::Instant::now();
+    let before = cpu();
     for _ in 0..10 {
         assert!(line(post(source.as_ref(), &[SECRET], body.as_bytes()))["changed"].is_string());
     }
-    let took = start.elapsed();
+    let took = cpu() - before;
     assert!(took < std::time::Duration::from_secs(3), "{took:?}");
 }
 
