@@ -10,6 +10,8 @@ use crate::wazuh::paths::Installation;
 pub const STATE_DIR: &str = "/var/lib/wazuh-toolkit";
 /// Where configuration lies unless told otherwise.
 pub const CONFIG_DIR: &str = "/etc/wazuh-toolkit";
+/// The user that the packages make for custom-webhook, and its unit names.
+pub const WEBHOOK_USER: &str = "wazuh-webhook";
 
 /// What the command line says about places.
 #[derive(Debug, Clone, Default)]

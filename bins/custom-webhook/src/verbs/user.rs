@@ -3,14 +3,11 @@
 
 use std::path::Path;
 
-use common::places::CONFIG_DIR;
+use common::places::{CONFIG_DIR, WEBHOOK_USER};
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
 
 use crate::call::Call;
 use crate::config::FILE;
-
-/// The user of the unit that is shipped.
-const NAME: &str = "wazuh-webhook";
 
 /// What to do with a file that it cannot read.
 pub(super) const HAND_OVER: &str =
@@ -19,7 +16,7 @@ pub(super) const HAND_OVER: &str =
 /// That user, where root asks about the configuration of that unit.
 fn user(call: &Call) -> Option<User> {
     let shipped = call.config == Path::new(CONFIG_DIR).join(FILE);
-    if shipped && geteuid().is_root() { User::from_name(NAME).ok().flatten() } else { None }
+    if shipped && geteuid().is_root() { User::from_name(WEBHOOK_USER).ok().flatten() } else { None }
 }
 
 /// Does something as the daemon would, with its rights. An error says whose
@@ -39,7 +36,7 @@ pub(super) fn as_daemon<T, E: ToString>(
     seen.map_err(|error| {
         let mut text = error.to_string();
         if text.contains("Permission denied") {
-            text.push_str(&format!("; the daemon runs as the user {NAME}: {to_do}"));
+            text.push_str(&format!("; the daemon runs as the user {WEBHOOK_USER}: {to_do}"));
         }
         text
     })

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::places::WEBHOOK_USER;
 use common::text::legible;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Pid, Uid, User, chown, geteuid};
@@ -20,8 +21,6 @@ use crate::call::Call;
 use crate::program::Program;
 use crate::{file, process};
 
-/// The user that the packages make for it.
-const USER: &str = "wazuh-webhook";
 /// How long it may take to listen, to answer, to write and to end.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Whoever says more than this is ended, in bytes.
@@ -63,7 +62,7 @@ struct Room {
 
 impl Room {
     fn new() -> std::io::Result<Room> {
-        let user = if geteuid().is_root() { User::from_name(USER).ok().flatten() } else { None };
+        let user = if geteuid().is_root() { User::from_name(WEBHOOK_USER).ok().flatten() } else { None };
         let user = user.map(|user| (user.uid, user.gid));
         let dir = tempfile::Builder::new().prefix("wazuh-toolkit-selftest-").tempdir_in(PLACE)?;
         // Given back at once: nobody else takes it so soon.
