@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::redact::{Redact, called, told};
+use crate::redact::{REDACTED, Redact, called, told};
 
 /// Objects in objects deeper than this are not walked, but taken as text.
 pub const DEEPEST: usize = 16;
@@ -269,11 +269,22 @@ impl Writer<'_> {
             }
             Shape::List => {
                 self.text.push('[');
+                // Names and values of headers may take turns in it.
+                let mut is_hidden = false;
                 for (index, item) in items(raw).into_iter().enumerate() {
                     if index > 0 {
                         self.text.push(',');
                     }
-                    self.write(item, depth - 1);
+                    let is_text = item.get().starts_with('"');
+                    if is_hidden && is_text {
+                        self.replaced = true;
+                        is_hidden = false;
+                        quote(REDACTED, &mut self.text);
+                    } else {
+                        is_hidden =
+                            is_text && scalar(item).is_some_and(|text| self.redact.is_secret_header(&text));
+                        self.write(item, depth - 1);
+                    }
                 }
                 self.text.push(']');
             }

@@ -132,6 +132,10 @@ pub struct Record {
     cut: usize,
 }
 
+/// What sources write before what is longer, in bytes of JSON: what is long may be
+/// an attacker's, and may not push anything else out of the line.
+pub const SHORT: usize = 80;
+
 impl Record {
     /// Begins a line: what of the toolkit wrote it, where it comes from, what
     /// it is, and when it was received.

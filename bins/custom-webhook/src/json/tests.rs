@@ -110,6 +110,21 @@ fn a_compact_text_has_no_secrets_and_an_end() {
 }
 
 #[test]
+fn names_and_values_of_headers_may_take_turns_in_a_list() {
+    for (list, clean) in [
+        (
+            r#"["Host","a","Cookie","sid","X-Api-Key","S","Accept","b"]"#,
+            r#"["Host","a","Cookie","[redacted]","X-Api-Key","[redacted]","Accept","b"]"#,
+        ),
+        (r#"[["Authorization","S"],["Host","a"]]"#, r#"[["Authorization","[redacted]"],["Host","a"]]"#),
+        (r#"["Cookie",1,"a"]"#, r#"["Cookie",1,"a"]"#),
+        (r#"["token","read"]"#, r#"["token","read"]"#),
+    ] {
+        assert_eq!(compact(raw(list), &Redact::default(), 1000), clean);
+    }
+}
+
+#[test]
 fn very_many_members_are_not_all_looked_at() {
     let object = format!("{{{}\"last\":1}}", "\"a\":0,".repeat(MOST_MEMBERS + 10));
     assert_eq!(members(raw(&object)).len(), MOST_MEMBERS);

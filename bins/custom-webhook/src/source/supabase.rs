@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{ConfigError, Delivery, Door, Given, Id, Media, Outcome, Rate, Refusal, Source, media, secrets};
 use crate::json::{Document, Picker, Shape, members, scalar, shape};
-use crate::record::Record;
+use crate::record::{Record, SHORT, spelt};
 use crate::redact::Redact;
 use crate::secret::SecretRef;
 use crate::sign::{Proof, Tokens, idempotency_key};
@@ -183,9 +183,13 @@ impl Source for Supabase {
             let changed: Vec<&str> = new.filter(differs).map(|(name, _)| name).collect();
             record.text("changed", &changed.join(","));
         }
-        for (prefix, columns) in [("record", new), ("old", old)] {
-            for (name, value) in columns.into_iter().flatten() {
-                self.column(&mut record, &table, prefix, &name, value);
+        for short in [true, false] {
+            for (prefix, columns) in [("record", &new), ("old", &old)] {
+                for (name, value) in columns.iter().flatten() {
+                    if (value.get().len() <= SHORT) == short {
+                        self.column(&mut record, &table, prefix, name, value);
+                    }
+                }
             }
         }
         let ids = idempotency_key(delivery.headers).map(|key| Id::new(NAME, "key", key.as_bytes()));
@@ -225,12 +229,11 @@ impl Table<'_> {
         }
     }
 
-    /// Whether `column`, with or without a table, is this column of it.
+    /// Whether `column`, with or without a table, is this column of it; also as
+    /// it is spelt in the line, which is what whoever configures it has seen.
     fn has(&self, entry: &str, column: &str) -> bool {
-        match entry.rsplit_once('.') {
-            Some((table, name)) => name == column && self.is(table),
-            None => entry == column,
-        }
+        let (table, name) = entry.rsplit_once('.').map_or((None, entry), |(table, name)| (Some(table), name));
+        (name == column || spelt("", name) == spelt("", column)) && table.is_none_or(|table| self.is(table))
     }
 }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde_json::value::RawValue;
 
 use crate::json::{Shape, clean, members, scalar, shape};
-use crate::record::{LONGEST, Limits, Line, Record};
+use crate::record::{LONGEST, Limits, Line, Record, SHORT, spelt};
 use crate::redact::{Redact, called, told};
 use crate::source::origin::{account, last_untrusted, parse};
 
@@ -19,9 +19,8 @@ const LONGEST_ACTION: usize = 64;
 const LONGEST_LOCATION: usize = 900;
 /// Where an address is.
 const ADDRESS: [&str; 4] = ["ip_address", "ipAddress", "ip", "srcip"];
-/// What is this short is written first: a status may not be pushed out of the
-/// line by what an attacker has made long.
-const SHORT: usize = 80;
+/// What rules ask for, as it is spelt in the line.
+const ASKED_FOR: [&str; 4] = ["scan_status", "status_code", "qr_code_id", "target_id"];
 
 /// An event as the application wrote it.
 pub(super) struct Event<'a> {
@@ -116,18 +115,40 @@ impl<'a> Event<'a> {
             name != "action" || scalar(value).as_deref() != Some(&self.action)
         };
         let details: Vec<_> = self.details.map(members).into_iter().flatten().filter(detail).collect();
-        let of_details = (&details, told(&details));
+        // What it says itself comes before what it may have been handed.
         let of_rest = (&self.rest, told(&self.rest));
-        for short in [true, false] {
-            for (members, told) in [&of_details, &of_rest] {
+        let of_details = (&details, told(&details));
+        for turn in [Turn::AskedFor, Turn::Short, Turn::Long] {
+            for (members, told) in [&of_rest, &of_details] {
                 for (name, value) in *members {
-                    if (value.get().len() <= SHORT) == short {
+                    if Turn::of(name, value) == turn {
                         record.hoist_called("", name, called(told.as_deref(), name), value, redact);
                     }
                 }
             }
         }
         record.finish()
+    }
+}
+
+/// When a member is written: a status may not be pushed out of the line by what an
+/// attacker has made long, or has made many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    AskedFor,
+    Short,
+    Long,
+}
+
+impl Turn {
+    fn of(name: &str, value: &RawValue) -> Turn {
+        if value.get().len() > SHORT {
+            Turn::Long
+        } else if scalar(value).is_some() && ASKED_FOR.contains(&spelt("", name).as_str()) {
+            Turn::AskedFor
+        } else {
+            Turn::Short
+        }
     }
 }
 

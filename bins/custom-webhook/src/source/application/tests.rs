@@ -330,6 +330,26 @@ fn a_long_event_does_not_push_out_what_rules_ask_for() {
 }
 
 #[test]
+fn what_rules_ask_for_comes_first_and_from_the_application_itself() {
+    let many: serde_json::Map<_, _> = (0..250).map(|n| (format!("k{n}"), json!("v"))).collect();
+    let with = |key: &str, value: Value| {
+        let mut many = many.clone();
+        many.insert(key.to_owned(), value);
+        many
+    };
+    for event in [
+        json!({"action": "api_request", "status_code": 403, "details": many}),
+        json!({"action": "api_request", "details": with("statusCode", json!(403))}),
+        json!({"action": "api_request", "statusCode": 403, "details": {"status_code": "200"}}),
+        json!({"action": "api_request", "details": {"statusCode": "200"}, "statusCode": 403}),
+    ] {
+        assert_eq!(sent(&event)["status_code"], 403, "{event}");
+    }
+    let found = sent(&json!({"action": "qr_scan", "details": with("scan_status", json!("invalid"))}));
+    assert_eq!(found["scan_status"], "invalid");
+}
+
+#[test]
 fn malformed_text_does_no_harm() {
     let source = usual();
     let post = |body: &[u8]| line(post(source.as_ref(), &[BEARER], body));

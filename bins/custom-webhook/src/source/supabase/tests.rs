@@ -65,6 +65,10 @@ fn columns_can_be_left_out_or_hashed() {
     assert_ne!(found["record_email"], same["record_email"]);
     let other = sent(&extra.replace("of-our-own", "of-others"), &row("users", "a@example.com"));
     assert_ne!(found["record_email"], other["record_email"]);
+    // As the line spells it, too.
+    let spelt = extra.replace("users.email", "users.contact_email");
+    let body = json!({"type": "INSERT", "table": "users", "schema": "public", "record": {"contactEmail": "a@example.com"}});
+    assert!(!sent(&spelt, &body).to_string().contains("example.com"));
     let elsewhere = sent(extra, &row("profiles", "a@example.com"));
     assert_eq!(
         (elsewhere["record_email"].as_str(), elsewhere["record_note"].as_str()),
@@ -117,6 +121,19 @@ fn wide_tables_keep_within_the_limit() {
         &json!({"type": "UPDATE", "table": "t", "schema": "public", "record": wide("é"), "old_record": wide("\"")}),
     );
     assert!(found["fields_cut"].as_i64().unwrap() > 600);
+}
+
+#[test]
+fn long_columns_do_not_push_out_the_short_ones() {
+    let mut row: serde_json::Map<_, _> = (0..8).map(|n| (format!("c{n}"), json!("a".repeat(8100)))).collect();
+    row.insert("role".to_owned(), json!("admin"));
+    let mut before = row.clone();
+    before.insert("role".to_owned(), json!("member"));
+    let found = sent(
+        "",
+        &json!({"type": "UPDATE", "table": "t", "schema": "public", "record": row, "old_record": before}),
+    );
+    assert_eq!((&found["record_role"], &found["old_role"]), (&json!("admin"), &json!("member")));
 }
 
 #[test]
