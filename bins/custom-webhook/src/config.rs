@@ -134,6 +134,9 @@ pub enum Unusable {
     /// It cannot be read.
     #[error(transparent)]
     File(#[from] ConfigError),
+    /// There is none.
+    #[error("{}: there is no such file, and without a source there is nothing to do", .0.display())]
+    Missing(PathBuf),
     /// A value that is not possible, or not with another.
     #[error("{}: {key}: {why}", path.display())]
     Value {
@@ -144,6 +147,12 @@ pub enum Unusable {
         /// Why not.
         why: String,
     },
+}
+
+/// By its end, which a path does not keep otherwise, or because there is one.
+fn names_a_folder(path: &Path) -> bool {
+    let text = path.as_os_str().as_encoded_bytes();
+    text.ends_with(b"/") || text.ends_with(b"/.") || path.is_dir()
 }
 
 impl Settings {
@@ -161,13 +170,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn load_for(path: &Path, listening: Option<SocketAddr>) -> Result<Settings, Unusable> {
-        let Some(text) = read_trusted(path)? else {
-            return Err(Unusable::Value {
-                path: path.to_owned(),
-                key: "all".to_owned(),
-                why: "there is no such file, and without a source there is nothing to do".to_owned(),
-            });
-        };
+        let Some(text) = read_trusted(path)? else { return Err(Unusable::Missing(path.to_owned())) };
         let settings: Settings = parse(path, &text)?;
         settings.check(listening.unwrap_or(settings.listen)).map_err(|(key, why)| Unusable::Value {
             path: path.to_owned(),
@@ -190,6 +193,9 @@ impl Settings {
         }
         if !self.output.is_absolute() || self.output.file_name().is_none() {
             return wrong("output", "must be the absolute path of a file");
+        }
+        if names_a_folder(&self.output) {
+            return wrong("output", "must be the path of a file, and is that of a folder: add a name to it");
         }
         if self.keep == 0 {
             return wrong("keep", "must be at least 1: Wazuh reads on in the last one");

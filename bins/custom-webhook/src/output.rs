@@ -336,6 +336,7 @@ impl Thread {
             self.signal.sleep(Duration::from_millis(50));
             return Ok(());
         }
+        self.leave_what_is_removed()?;
         self.put(allowed)?;
         if self.ahead.is_empty() {
             // Of what comes now, more goes with one write.
@@ -409,6 +410,12 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// What goes into a file without a name nobody ever reads: of no more than
+    /// one write that may be so.
+    fn leave_what_is_removed(&mut self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() == 0 { self.open_anew() } else { Ok(()) }
     }
 
     fn is_in_place(&self) -> bool {

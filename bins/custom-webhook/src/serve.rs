@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::state::{OWN_FILE, lock};
 use hyper::server::conn::http1;
@@ -128,7 +128,7 @@ async fn serve(call: Call, settings: Settings) -> Result<(), Fault> {
     let sources = settings
         .sources(&call.config, Arc::clone(&fetcher) as Arc<_>)
         .map_err(|error| Fault::Config(error.to_string()))?;
-    let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(Fault::Config)?;
+    let acceptor = acceptor(&settings).map_err(Fault::Config)?;
     let limit = descriptors::raise().map_err(system("the limit of open files"))?;
     let connections = descriptors::connections(settings.connections, limit);
     if connections < settings.connections {
@@ -232,6 +232,15 @@ async fn serve(call: Call, settings: Settings) -> Result<(), Fault> {
     .await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What senders are received with; that they will refuse it is said, and keeps
+/// nobody from starting: whose clock is right nobody knows.
+fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, String> {
+    let Some(files) = &settings.tls else { return Ok(None) };
+    let identity = tls::read(files, SystemTime::now())?;
+    identity.flaws.iter().for_each(|flaw| tracing::warn!("{}", flaw.text));
+    Ok(Some(identity.acceptor))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
@@ -349,7 +358,7 @@ impl Daemon {
                 if !settings.has_a_source() {
                     return Err("no source is configured".to_owned());
                 }
-                let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+                let acceptor = acceptor(&settings)?;
                 let fetcher = Arc::clone(&self.desk.fetcher);
                 let sources = settings
                     .sources(&self.call.config, fetcher as Arc<_>)

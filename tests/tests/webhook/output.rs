@@ -2,6 +2,8 @@
 //! and what was there before.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -183,7 +185,7 @@ fn a_file_of_yesterday_is_replaced_where_that_is_wanted() {
         daemon.expect(200, &login("u0"));
         daemon.lines("application", 1);
         daemon.stop();
-        let file = std::fs::File::options().append(true).open(receiver.output().path()).unwrap();
+        let file = File::options().append(true).open(receiver.output().path()).unwrap();
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(24 * 3600)).unwrap();
         let daemon = receiver.start();
         std::thread::sleep(Duration::from_secs(if daily { 0 } else { 7 }));
@@ -277,19 +279,20 @@ fn an_output_that_is_no_plain_file_is_refused() {
     let receiver = receiver("");
     let (output, victim) = (receiver.output(), receiver.dir().join("victim"));
     std::fs::write(&victim, "untouched").unwrap();
-    let kinds: [(&str, Make<'_>); 6] = [
-        ("a link", &|path| symlink(&victim, path).unwrap()),
-        ("a dangling link", &|path| symlink(receiver.dir().join("new"), path).unwrap()),
-        ("a second name", &|path| std::fs::hard_link(&victim, path).unwrap()),
-        ("a pipe", &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
-        ("a folder", &|path| std::fs::create_dir(path).unwrap()),
-        ("a socket", &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    let kinds: [(&str, i32, Make<'_>); 6] = [
+        ("a link", 1, &|path| symlink(&victim, path).unwrap()),
+        ("a dangling link", 1, &|path| symlink(receiver.dir().join("new"), path).unwrap()),
+        ("a second name", 1, &|path| std::fs::hard_link(&victim, path).unwrap()),
+        ("a pipe", 1, &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("a folder", 78, &|path| std::fs::create_dir(path).unwrap()),
+        ("a socket", 1, &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
     ];
-    for (what, make) in kinds {
+    for (what, code, make) in kinds {
         make(output.path());
         let ended = receiver.refused();
-        assert_eq!((ended.code, ended.signal), (Some(1), None), "{what}: {}", ended.log);
-        assert!(ended.log.contains("events.json"), "{what}: {}", ended.log);
+        assert_eq!((ended.code, ended.signal), (Some(code), None), "{what}: {}", ended.log);
+        let word = if code == 78 { "that of a folder" } else { "events.json" };
+        assert!(ended.log.contains(word), "{what}: {}", ended.log);
         let _ = std::fs::remove_file(output.path());
         let _ = std::fs::remove_dir(output.path());
     }
@@ -300,6 +303,59 @@ fn an_output_that_is_no_plain_file_is_refused() {
     std::fs::rename(&folder, &elsewhere).unwrap();
     symlink(&elsewhere, &folder).unwrap();
     assert_eq!(receiver.refused().code, Some(1));
+}
+
+#[test]
+fn a_path_that_is_a_folders_is_refused_before_anything_is_started() {
+    let receiver = receiver("");
+    let folder = receiver.dir().join("log").display().to_string();
+    for path in [&folder, &format!("{folder}/"), &format!("{folder}/new/"), &format!("{folder}/new/.")] {
+        receiver.configure(&format!("output = {path:?}\n"), &receiver.sources(""));
+        let checked = receiver.verb(&["--check-config"]);
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert_eq!(checked.status.code(), Some(78), "{path}: {said}");
+        assert!(said.contains("output") && said.contains("folder"), "{path}: {said}");
+    }
+    std::fs::remove_file(receiver.config()).unwrap();
+    let checked = receiver.verb(&["--check-config"]);
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(said.contains("custom-webhook.toml: there is no such file"), "{said}");
+}
+
+#[test]
+fn of_a_file_that_is_removed_no_more_than_one_write_is_lost() {
+    // No write has more lines than a second has; and removed is the file so
+    // often that a look once a second would lose many times that.
+    let most = 10;
+    let receiver = receiver(&format!("events_per_second = {most}\n"));
+    let daemon = receiver.start();
+    burst(&daemon, 0, 250);
+    let path = receiver.output().path().to_owned();
+    let lines_of = |mut file: &File| {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        lines::read(&bytes, "what was removed")
+    };
+    let begun =
+        || assert!(eventually(PATIENCE, || std::fs::metadata(&path).is_ok_and(|file| file.len() > 0)));
+    let mut removed = Vec::new();
+    for _ in 0..5 {
+        begun();
+        std::thread::sleep(Duration::from_millis(300));
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let there = lines_of(&file).len();
+        removed.push((file, there));
+    }
+    begun();
+    daemon.stop();
+    let lost: usize = removed.iter().map(|(file, there)| lines_of(file).len() - there).sum();
+    assert!(lost <= most, "{lost} lines went where nobody reads them");
+    let mut all: Vec<Value> = removed.iter().flat_map(|(file, _)| lines_of(file)).collect();
+    all.extend(receiver.output().lines());
+    all.retain(|line| line["source"] == "application");
+    are(&all, all.len());
 }
 
 #[test]

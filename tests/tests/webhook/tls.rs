@@ -20,6 +20,8 @@ use rustls::{
 use crate::receiver;
 
 const NAME: &str = "receiver.test";
+const NAMED: &str = "subjectAltName=DNS:receiver.test";
+const NO_AUTHORITY: &str = "basicConstraints=critical,CA:FALSE";
 type Secured = Connection<StreamOwned<ClientConnection, TcpStream>>;
 
 /// One that has a certificate, and listens at a port of all addresses.
@@ -44,30 +46,73 @@ impl Site {
 
     /// A new certificate, in place of the one that is there.
     fn certify(&self, algorithm: &str) {
+        self.certify_as(algorithm, &["-days", "30", "-addext", NAMED, "-addext", NO_AUTHORITY]);
+    }
+
+    /// The same with these words about it.
+    fn certify_as(&self, algorithm: &str, words: &[&str]) {
         let (key, certificate) = (self.folder.join("key.pem"), self.folder.join("certificate.pem"));
         let mut command = Command::new("openssl");
-        command.args([
-            "req",
-            "-x509",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=receiver.test",
-            "-newkey",
-            algorithm,
-        ]);
+        command.args(["req", "-x509", "-nodes", "-subj", "/CN=receiver.test", "-newkey", algorithm]);
         if algorithm == "ec" {
             command.args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]);
         }
-        command.args([
-            "-addext",
-            "subjectAltName=DNS:receiver.test",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ]);
-        command.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+        command.args(words).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
         assert!(command.stderr(Stdio::null()).status().unwrap().success());
+    }
+
+    /// A new certificate for the key that is there, between these days and with
+    /// these extensions; of version 1 when there are none.
+    fn certify_between(&self, days: [i32; 2], extensions: &[&str]) {
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        let (folder, extensions_key) = (self.folder.display(), "x509_extensions = ext\n");
+        let text = format!(
+            "[ca]\ndefault_ca = us\n[us]\ndatabase = {folder}/index\nnew_certs_dir = {folder}\nrand_serial = yes\n\
+             default_md = sha256\npolicy = any\n{}[any]\ncommonName = supplied\n[ext]\n{}\n",
+            if extensions.is_empty() { "" } else { extensions_key },
+            extensions.join("\n")
+        );
+        std::fs::write(path("ca"), text).unwrap();
+        std::fs::write(path("index"), "").unwrap();
+        let [from, until] = days.map(|days| {
+            let date = format!("{days} days");
+            let said = Command::new("date").args(["-u", "-d", &date, "+%Y%m%d%H%M%SZ"]).output().unwrap();
+            String::from_utf8(said.stdout).unwrap().trim().to_owned()
+        });
+        let (key, request, certificate) = (path("key.pem"), path("request.pem"), path("certificate.pem"));
+        for args in [
+            &["req", "-new", "-key", &key, "-subj", "/CN=receiver.test", "-out", &request][..],
+            &[
+                "ca",
+                "-batch",
+                "-selfsign",
+                "-notext",
+                "-config",
+                &path("ca"),
+                "-keyfile",
+                &key,
+                "-in",
+                &request,
+                "-out",
+                &certificate,
+                "-startdate",
+                &from,
+                "-enddate",
+                &until,
+            ],
+        ] {
+            let ran = Command::new("openssl").args(args).output().unwrap();
+            assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        }
+    }
+
+    /// What `--check-config` says on stderr, with its code, and `doctor` of TLS.
+    fn judged(&self) -> (Option<i32>, String, String) {
+        let checked = self.receiver.verb(&["--check-config"]);
+        let doctor = String::from_utf8(self.receiver.verb(&["doctor"]).stdout).unwrap();
+        let tls = doctor.lines().filter(|line| line.split_whitespace().nth(1) == Some("tls"));
+        let tls = tls.collect::<Vec<_>>().join("\n");
+        (checked.status.code(), String::from_utf8(checked.stderr).unwrap(), tls)
     }
 
     fn tables(&self) -> String {
@@ -220,6 +265,76 @@ fn a_new_certificate_is_shown_after_sighup_and_who_is_in_stays() {
     assert!(shown == site.certificate() && shown != old);
     assert_eq!(before.ask(&delivery(3)).unwrap().status, 200);
     daemon.lines("github", 3);
+}
+
+#[test]
+fn a_certificate_that_senders_refuse_is_told_and_keeps_nobody_from_starting() {
+    let Some(site) = Site::new() else { return };
+    assert_eq!(site.judged().1, "");
+    let client = "extendedKeyUsage=clientAuth";
+    let cases: [([i32; 2], &[&str], &str, &str); 5] = [
+        ([-9, -2], &[NAMED, NO_AUTHORITY], "PROBLEM", "expired at 2"),
+        ([5, 90], &[NAMED, NO_AUTHORITY], "PROBLEM", "is not valid before 2"),
+        ([-9, 90], &[NAMED, NO_AUTHORITY, client], "PROBLEM", "is not for servers"),
+        ([-9, 13], &[NAMED, NO_AUTHORITY], "note", "expires at 2"),
+        ([-9, 90], &[NAMED, "basicConstraints=CA:TRUE"], "note", "basicConstraints=CA:FALSE"),
+    ];
+    for (days, extensions, verdict, words) in cases {
+        site.certify_between(days, extensions);
+        let (code, said, doctor) = site.judged();
+        assert_eq!(code, Some(0), "{words}: {said}");
+        assert!(said.contains("certificate.pem: ") && said.contains(words), "{words}: {said}");
+        assert!(doctor.trim_start().starts_with(verdict) && doctor.contains(words), "{words}: {doctor}");
+        assert_eq!(doctor.lines().count(), 1, "{doctor}");
+        let daemon = site.receiver.start();
+        assert_eq!(daemon.log().matches(words).count(), 1, "at the start: {}", daemon.log());
+        daemon.hang_up();
+        assert_eq!(daemon.log().matches(words).count(), 2, "at a reload: {}", daemon.log());
+        daemon.stop();
+    }
+    site.certify_between([-9, 16], &[NAMED, NO_AUTHORITY]);
+    let (code, said, doctor) = site.judged();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(doctor.trim_start().starts_with("ok"), "{doctor}");
+}
+
+#[test]
+fn what_is_wrong_with_a_pair_names_the_file_that_is_at_fault() {
+    let Some(site) = Site::new() else { return };
+    let refused = |named: &[&str], unnamed: &str, words: &str| {
+        let (code, said, doctor) = site.judged();
+        assert_eq!(code, Some(78), "{said}");
+        for said in [&said, &doctor] {
+            let all = named.iter().all(|name| said.contains(name));
+            assert!(all && !said.contains(unnamed) && said.contains(words), "{words}: {said}");
+        }
+    };
+    site.certify_between([-9, 90], &[]);
+    refused(&["certificate.pem"], "key.pem", "version 3");
+    let old = std::fs::read(site.folder.join("certificate.pem")).unwrap();
+    site.certify("ec");
+    let certificate = std::fs::read(site.folder.join("certificate.pem")).unwrap();
+    site.certify("ec");
+    std::fs::write(site.folder.join("certificate.pem"), certificate).unwrap();
+    refused(&["certificate.pem", "key.pem"], "KeyMismatch", "is not that of the certificate");
+    std::fs::write(site.folder.join("key.pem"), old).unwrap();
+    refused(&["key.pem"], "certificate.pem", "key.pem");
+}
+
+#[test]
+fn whoever_sends_to_the_certificate_of_an_authority_is_told_what_to_do() {
+    let Some(site) = Site::new() else { return };
+    site.certify_as("ec", &["-days", "30", "-addext", NAMED, "-addext", "basicConstraints=CA:TRUE"]);
+    let daemon = site.receiver.start();
+    let url = format!("https://{}/webhook/github", site.receiver.address());
+    let file = site.folder.join("push.json");
+    std::fs::write(&file, "{}").unwrap();
+    let authority = site.folder.join("certificate.pem").display().to_string();
+    let words = ["send", "--source", "github", "--url", &url, "--ca-file", &authority];
+    let ran = site.receiver.verb(&[&words[..], &[file.to_str().unwrap()]].concat());
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success() && said.contains("basicConstraints=CA:FALSE"), "{said}");
+    daemon.stop();
 }
 
 #[test]

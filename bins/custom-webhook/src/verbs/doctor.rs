@@ -13,7 +13,7 @@ use common::wazuh::config::LocalFile;
 use nix::sys::statvfs::statvfs;
 
 use crate::call::Call;
-use crate::config::Settings;
+use crate::config::{Settings, Tls};
 use crate::source::NoCertificates;
 use crate::tls;
 
@@ -58,10 +58,7 @@ fn sources(call: &Call, settings: &Settings, findings: &mut Findings) {
         Err(error) => findings.problem("source", error),
     }
     match &settings.tls {
-        Some(files) => match as_daemon(call, HAND_OVER, || tls::acceptor(files)) {
-            Ok(_) => findings.ok("tls", files.certificate.to_string()),
-            Err(error) => findings.problem("tls", error),
-        },
+        Some(files) => certificate(call, files, findings),
         None if settings.listen.ip().is_loopback() => {
             findings.note("tls", "none: only this host can send, or a proxy on it that has TLS");
         }
@@ -74,6 +71,24 @@ fn sources(call: &Call, settings: &Settings, findings: &mut Findings) {
             "proxies",
             "no trusted_proxies: behind a proxy every client is 127.0.0.1, and shares one limit",
         );
+    }
+}
+
+fn certificate(call: &Call, files: &Tls, findings: &mut Findings) {
+    match as_daemon(call, HAND_OVER, || tls::read(files, SystemTime::now())) {
+        Ok(identity) => {
+            if identity.flaws.is_empty() {
+                findings.ok("tls", files.certificate.to_string());
+            }
+            for flaw in identity.flaws {
+                if flaw.refused {
+                    findings.problem("tls", flaw.text)
+                } else {
+                    findings.note("tls", flaw.text)
+                }
+            }
+        }
+        Err(error) => findings.problem("tls", error),
     }
 }
 

@@ -105,6 +105,13 @@ fn in_full(error: &reqwest::Error) -> String {
         text = format!("{text}: {reason}");
         why = reason.source();
     }
+    // The words of the library are for those who know its source.
+    if text.contains("CaUsedAsEndEntity") {
+        text.push_str(
+            ": the daemon's certificate is an authority's (CA:TRUE) and cannot be a server's: make it with \
+             basicConstraints=CA:FALSE",
+        );
+    }
     text
 }
 
