@@ -1,5 +1,6 @@
 //! Which Wazuh is installed here.
 
+use std::io;
 use std::process::Command;
 
 use common::wazuh::paths::Installation;
@@ -27,6 +28,16 @@ pub fn find(installation: &Installation) -> Option<Wazuh> {
         (false, false) => return None,
     };
     Some(Wazuh { role, version: version(installation) })
+}
+
+/// Why [`find`] may have found nothing though there is something: Wazuh keeps its folder from all
+/// but root and its own group, and what one may not see is not absent.
+#[must_use]
+pub fn is_hidden(installation: &Installation) -> Option<String> {
+    let daemon = installation.home().join("bin").join(daemon::ANALYSISD);
+    let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let hidden = std::fs::metadata(daemon).is_err_and(denied);
+    hidden.then(|| format!("{} cannot be looked into: call it as root", installation.home().display()))
 }
 
 fn version(installation: &Installation) -> Option<String> {

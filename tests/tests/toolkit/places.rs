@@ -112,6 +112,37 @@ fn only_root_changes_things_and_others_are_told_so() {
 }
 
 #[test]
+fn a_wazuh_that_one_may_not_look_into_is_not_said_to_be_absent() {
+    if !ready() || !harness::require(kernel::has("setpriv"), "setpriv") {
+        return;
+    }
+    let stand_in = StandIn::manager();
+    let copy = stand_in.program_dir().join("wazuh-toolkit");
+    executable(&copy, &std::fs::read(program::wazuh_toolkit()).unwrap());
+    mode(&copy, 0o755);
+    // As Wazuh's packages leave it, and somebody who is not in its group.
+    mode(&stand_in.home(), 0o750);
+    let untouched = Untouched::now(&stand_in);
+    for args in [
+        &["status"][..],
+        &["enable", "custom-block"],
+        &["disable", "--all"],
+        &["doctor"],
+        &["rules", "check"],
+        &["rules", "remove"],
+    ] {
+        let launcher = ["setpriv", "--reuid", "4712", "--regid", "4712", "--clear-groups"];
+        let ran = Ran::of(stand_in.launched(&launcher, &copy, args));
+        assert_eq!(ran.code, Some(i32::from(args != ["status"])), "{args:?}: {}", ran.all());
+        assert!(ran.all().contains("root"), "{args:?}: {}", ran.all());
+        for word in ["no Wazuh", "there is none", "is not there"] {
+            assert!(!ran.all().contains(word), "{args:?}: {}", ran.all());
+        }
+    }
+    untouched.holds(&stand_in, "somebody who sees nothing");
+}
+
+#[test]
 fn a_folder_with_odd_letters_is_as_good_as_any() {
     if !ready() {
         return;

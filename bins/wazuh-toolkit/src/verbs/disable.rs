@@ -12,7 +12,9 @@ use crate::tell::Failure;
 /// # Errors
 /// See [`Failure`]; nothing is changed then.
 pub fn disable(call: &Call, program: Option<Program>, caution: &Caution) -> Result<bool, Failure> {
-    if program.is_none() && !call.installation.ossec_conf().exists() {
+    // What cannot be looked at may be there: then root is asked for.
+    let gone = call.installation.ossec_conf().try_exists().is_ok_and(|there| !there);
+    if program.is_none() && gone {
         call.tell
             .say(format!("{} is not there: nothing is enabled.", call.installation.ossec_conf().display()));
         return Ok(false);

@@ -53,10 +53,8 @@ pub fn doctor(call: &Call, json: bool) -> u8 {
 fn look<'a>(call: &'a Call, findings: &mut Findings) -> Option<Host<'a>> {
     let home = call.installation.home().display();
     let Some(wazuh) = wazuh::find(&call.installation) else {
-        findings.problem(
-            "wazuh",
-            format!("there is none in {home}: install it, or name another place with --home"),
-        );
+        let none = || format!("there is none in {home}: install it, or name another place with --home");
+        findings.problem("wazuh", wazuh::is_hidden(&call.installation).unwrap_or_else(none));
         return None;
     };
     let version = wazuh.version.as_deref().unwrap_or("of unknown version");

@@ -29,10 +29,13 @@ pub fn enable(
     caution: &Caution,
 ) -> Result<bool, Failure> {
     let home = call.installation.home();
-    let role = role.or_else(|| wazuh::find(&call.installation).map(|found| found.role)).ok_or_else(|| {
-        let what =
-            format!("no Wazuh in {}: --role says what this host is, --home where it lies", home.display());
-        Failure::BadInput(what)
+    let role = role.or_else(|| wazuh::find(&call.installation).map(|found| found.role));
+    let role = role.ok_or_else(|| match wazuh::is_hidden(&call.installation) {
+        Some(hidden) => Failure::Failed(format!("{hidden}, or say with --role what this host is")),
+        None => Failure::BadInput(format!(
+            "no Wazuh in {}: --role says what this host is, --home where it lies",
+            home.display()
+        )),
     })?;
     let output = output(call, program)?;
     if print {

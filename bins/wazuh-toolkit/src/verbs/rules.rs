@@ -36,7 +36,10 @@ fn on_a_manager(call: &Call) -> Result<(), Failure> {
     match wazuh::find(&call.installation) {
         Some(found) if found.role == Role::Manager => Ok(()),
         Some(_) => Err(Failure::BadInput(format!("{home} is an agent: rules belong on its manager"))),
-        None => Err(Failure::Failed(format!("no Wazuh in {home}: --home names another place"))),
+        None => Err(Failure::Failed(
+            wazuh::is_hidden(&call.installation)
+                .unwrap_or_else(|| format!("no Wazuh in {home}: --home names another place")),
+        )),
     }
 }
 
@@ -104,7 +107,8 @@ pub fn install(call: &Call, caution: &Caution) -> Result<bool, Failure> {
 /// # Errors
 /// See [`Failure`]; nothing is changed then.
 pub fn remove(call: &Call, caution: &Caution) -> Result<bool, Failure> {
-    if !call.installation.ossec_conf().exists() {
+    // What cannot be looked at may be there: then root is asked for.
+    if call.installation.ossec_conf().try_exists().is_ok_and(|there| !there) {
         let conf = call.installation.ossec_conf();
         call.tell.say(format!("{} is not there: nothing to remove.", conf.display()));
         return Ok(false);

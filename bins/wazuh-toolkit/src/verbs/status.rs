@@ -59,7 +59,10 @@ pub fn status(call: &Call, json: bool) -> u8 {
             let version = found.version.as_deref().unwrap_or("of unknown version");
             call.tell.say(format!("Wazuh {version}, {}, in {home}", found.role.name()));
         }
-        None => call.tell.say(format!("no Wazuh in {home}")),
+        None => {
+            let hidden = wazuh::is_hidden(&call.installation);
+            call.tell.say(hidden.unwrap_or_else(|| format!("no Wazuh in {home}")));
+        }
     }
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["PROGRAM", "INSTALLED", "LINKED", "ENABLED"]);
