@@ -368,8 +368,8 @@ impl Desk {
     /// As a line of the log, and as an event. Nobody waits for it: where there
     /// is no room for it, it is only in the log.
     fn say(&self, fault: &Fault) {
-        let peer = fault.peer.map_or_else(|| "many".to_owned(), |peer| peer.to_string());
-        tracing::warn!("{} at {}, from {peer}, {} times", fault.event, fault.source, fault.count);
+        let whose = fault.peer.map_or_else(|| "by others or again".to_owned(), |peer| format!("from {peer}"));
+        tracing::warn!("{} at {}, {whose}, {} times", fault.event, fault.source, fault.count);
         let lines = vec![fault.line(SystemTime::now())];
         self.writer.hand_in(Job::Write { lines, ids: Vec::new(), answer: None });
     }
