@@ -60,6 +60,81 @@ fn the_message_of_a_topic_ends_at_the_rule_of_cloudtrail() {
     assert_eq!(rule(&lines[0]), Some(100_818), "{}", lines[0]);
 }
 
+/// A record as Wazuh's own module hands it on: texts as they were sent.
+fn by_the_module(event: &str, request: &Value) -> String {
+    let aws = serde_json::json!({"eventName": event, "eventSource": "x.amazonaws.com", "source": "cloudtrail",
+        "userIdentity": {"arn": "arn:aws:iam::123456789012:user/alice"}, "requestParameters": request});
+    serde_json::json!({"integration": "aws", "aws": aws}).to_string()
+}
+
+#[test]
+fn a_policy_that_wazuhs_own_module_hands_on_ends_at_the_rule_for_it() {
+    for (expected, policy) in [
+        (100_823, r#"{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#),
+        (100_823, "{\"Statement\":[{\"Effect\":\"Allow\",\r\n\"Action\"\t:\n[\"s3:x\",\n\t\"*\" ]}]}"),
+        (100_823, r#"{"Statement":[{"Effect":"Allow","Action":"\u002A","Resource":"*"}]}"#),
+        (100_823, r#"{"Statement":[{"Effect":"Allow","Action":["iam:*"],"Resource":"*"}]}"#),
+        (100_823, r#"{"Statement":[{"NotAction":"iam:*","Resource":"a:${x:y}","Effect" : "Allow"}]}"#),
+        (100_823, r#"{"Statement":[{"Effect":"Deny","Action":"*"},{"Effect":"Allow","Action":"*"}]}"#),
+        (100_823, r#"{"Statement":[{"Effect":"Allow","Action":"*"},{"Effect":"Deny","Action":"*"}]}"#),
+        (
+            100_823,
+            r#"{"Statement":[{"Action":"*","Resource":["*","x\",\"Effect\":\"Deny"],"Effect":"Allow"}]}"#,
+        ),
+        // Cut before its end.
+        (100_823, r#"{"Statement":[{"Action":["s3:x","*"],"Resource":"#),
+        (100_822, "{\"Statement\":[{\"Effect\" :\n\"Deny\",\n\"Action\" : \"*\", \"Resource\":\"*\"}]}"),
+        (
+            100_822,
+            r#"{"Statement":[{"NotAction":["a:b"],"Condition":{"x":{"y":"${z:w}"}},"Effect": "Deny"}]}"#,
+        ),
+        (
+            100_822,
+            r#"{"Statement":[{"Effect":"Allow","Action":["s3:*","iam:Get*","*:Get"],"Resource":["*"]}]}"#,
+        ),
+    ] {
+        for request in [
+            serde_json::json!({"userName": "x", "policyDocument": policy}),
+            serde_json::json!({"string": serde_json::json!({"policyDocument": policy}).to_string()}),
+        ] {
+            let line = by_the_module("PutUserPolicy", &request);
+            assert_eq!(rule(&line), Some(expected), "{line}");
+        }
+    }
+}
+
+/// The ports that nobody should reach, counted instead of told by a pattern.
+#[test]
+fn a_range_that_holds_a_port_of_administration_ends_at_the_rule_for_it() {
+    let grave = [
+        20, 21, 22, 23, 135, 139, 445, 1433, 1521, 2375, 2376, 2379, 3306, 3389, 5432, 5601, 5900, 5984,
+        5985, 5986, 6379, 6443, 9200, 9300, 10250, 11211, 27017, 27018,
+    ];
+    let mut ends: Vec<u32> = grave.iter().flat_map(|port| [port - 1, *port, port + 1]).collect();
+    ends.extend([0, 1, 9, 10, 80, 99, 100, 443, 999, 1000, 8080, 9999, 10_000, 50_000, 65_535]);
+    ends.sort_unstable();
+    ends.dedup();
+    for from in &ends {
+        for to in ends.iter().filter(|to| *to >= from) {
+            let holds = grave.iter().any(|port| from <= port && port <= to);
+            // With others, and in either order.
+            let ranges = r#""ipRanges":{"items":[{"cidrIp":"0.0.0.0/0","description":"from port to port"}]}"#;
+            for ports in [
+                format!(r#""fromPort":{from},"toPort":{to}"#),
+                format!(r#""toPort":{to},"ipProtocol":"tcp","fromPort":{from}"#),
+            ] {
+                let items = format!(
+                    r#"[{{"fromPort":443,"toPort":443,{ranges}}},{{{ports},{ranges}}},{{"toPort":80,"fromPort":80,{ranges}}}]"#
+                );
+                let line = by_the_module("AuthorizeSecurityGroupIngress", &Value::Null);
+                let line =
+                    line.replace("\"requestParameters\":null", &format!("\"requestParameters\":{items}"));
+                assert_eq!(rule(&line), Some(if holds { 100_827 } else { 100_826 }), "{line}");
+            }
+        }
+    }
+}
+
 /// An attacker who writes what he likes into what an application hands on still
 /// ends at the rule for it.
 #[test]

@@ -38,6 +38,8 @@ enum Node<'a> {
     List(&'a RawValue),
     /// An object or list that is written as text.
     Text(&'a RawValue),
+    /// The text of a policy.
+    Policy(&'a RawValue),
     /// A secret.
     Secret,
     /// An object.
@@ -151,6 +153,7 @@ fn node<'a>(called: &str, name: &str, raw: &'a RawValue, redact: &Redact, depth:
         Shape::Text(text) if text.is_empty() => None,
         // Of credentials the rest is told, an access key's id for example.
         Shape::Text(_) if redact.replaces(called, raw).is_some() => Some(Node::Secret),
+        Shape::Text(_) if is_policy(name) => Some(Node::Policy(raw)),
         Shape::Text(_) | Shape::Number(_) | Shape::Truth(_) => Some(Node::Scalar(raw)),
         Shape::Object | Shape::List if is_policy(name) => Some(Node::Text(raw)),
         Shape::Object if depth >= DEEPEST || members(raw).len() > MOST_MEMBERS => Some(Node::Text(raw)),
@@ -242,6 +245,7 @@ fn write(node: &Node<'_>, most: usize, redact: &Redact, out: &mut Vec<u8>) {
         Node::Secret => quote(REDACTED, 60, out),
         Node::Scalar(raw) => value(raw, most, redact, out),
         Node::Text(raw) => quote(&json::compact(raw, redact, most), most, out),
+        Node::Policy(raw) => policy(raw, most, redact, out),
         Node::List(raw) => {
             let before = out.len();
             list(raw, redact, 0, out);
@@ -269,6 +273,19 @@ fn value(raw: &RawValue, most: usize, redact: &Redact, out: &mut Vec<u8>) {
         Shape::Text(text) => quote(&json::clean(&text, redact, most), most, out),
         Shape::Number(text) => number(text, out),
         _ => out.extend_from_slice(raw.get().as_bytes()),
+    }
+}
+
+/// A policy, in the one way in which it can be written: blanks and escapes would
+/// hide what it says from the rules, or move it behind the cut. What is no JSON
+/// stays as it was sent.
+fn policy(raw: &RawValue, most: usize, redact: &Redact, out: &mut Vec<u8>) {
+    let text = scalar(raw).unwrap_or_default();
+    match serde_json::from_str::<&RawValue>(&text) {
+        Ok(within) if matches!(shape(within), Shape::Object | Shape::List) => {
+            quote(&json::compact(within, redact, most), most, out);
+        }
+        _ => value(raw, most, redact, out),
     }
 }
 
@@ -304,6 +321,7 @@ fn list(raw: &RawValue, redact: &Redact, depth: usize, out: &mut Vec<u8>) {
             pair(key, out);
             match redact.replaces(called(told.as_deref(), name), item) {
                 Some(instead) if scalar(item).is_some() => quote(instead, 60, out),
+                _ if is_policy(name) && item.get().starts_with('"') => policy(item, 8_000, redact, out),
                 _ => inner(item, out),
             }
         }

@@ -95,6 +95,48 @@ fn secrets_of_an_answer_go_and_what_names_them_stays() {
     assert!(found.contains("ASIAX") && found.contains("prod/db"));
 }
 
+/// The text of the policy that this one is written as.
+fn policy(sent_as: Value) -> String {
+    let mut record = record();
+    record["requestParameters"] = json!({"policyName": "p", "policyDocument": sent_as});
+    let found = sent(&envelope("x via CloudTrail", record));
+    aws_of(&found)["requestParameters"]["policyDocument"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_policy_is_written_in_one_way() {
+    let compact = r#"{"Statement":[{"Effect":"Allow","Action":"*","Resource":["a b",1.50]}]}"#;
+    let spread = "\n{\"Statement\":\r\n [ {\"Effect\" : \"Allow\",\"\\u0041ction\"\t:\n\"\\u002a\", \"Resource\":[\"a b\",\t1.50]}]}\n";
+    let blanks = " ".repeat(6 * 1024);
+    let behind = spread.replace("\"\\u0041", &format!("{blanks}\"\\u0041"));
+    for text in [compact, spread, &behind, &format!("{blanks}{spread}")] {
+        assert_eq!(policy(json!(text)), compact, "{text:?}");
+    }
+    let value: Value = serde_json::from_str(r#"{"Statement": [{"Action": "\u002a"}]}"#).unwrap();
+    assert_eq!(policy(value), r#"{"Statement":[{"Action":"*"}]}"#);
+    // In a list of several, as well.
+    let mut record = record();
+    record["requestParameters"] = json!({"all": [{"policyDocument": spread}, {"policyDocument": compact}]});
+    let found = sent(&envelope("x via CloudTrail", record));
+    let all = &aws_of(&found)["requestParameters"]["all"];
+    assert_eq!(*all, json!([{"policyDocument": compact}, {"policyDocument": compact}]));
+}
+
+#[test]
+fn a_policy_that_is_no_json_stays_as_it_was_sent_and_a_long_one_is_cut() {
+    for text in
+        ["{\"Action\" : \"*\"", "{\"a\": 1} x", "  plain  ", "\"a  text\"", "12 ", "%7B%22Action%22%7D"]
+    {
+        assert_eq!(policy(json!(text)), text);
+    }
+    let long = format!("{{\"Sid\" : \"{}\"}}", "x".repeat(9_000));
+    let found = policy(json!(long));
+    assert!(found.starts_with("{\"Sid\":\"xx") && found.ends_with("…[cut]"), "{}", found.len());
+    assert!(found.len() <= 8_000);
+    // Secrets go, however the text is written.
+    assert_eq!(policy(json!("{ \"password\" : \"s1\" }")), "{\"password\":\"[redacted]\"}");
+}
+
 fn count(value: &Value) -> usize {
     match value {
         Value::Object(object) => object.values().map(count).sum(),
