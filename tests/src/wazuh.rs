@@ -176,7 +176,7 @@ impl Wazuh {
     /// When a line of it would not be taken by Wazuh's decoder, or has no end.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        let mut log = self.log();
+        let mut log = Vec::new();
         // A line over the border of a page is there in two steps.
         crate::eventually(Duration::from_secs(1), || {
             log = self.log();

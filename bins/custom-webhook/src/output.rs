@@ -336,7 +336,6 @@ impl Thread {
             self.signal.sleep(Duration::from_millis(50));
             return Ok(());
         }
-        self.leave_what_is_removed()?;
         self.put(allowed)?;
         if self.ahead.is_empty() {
             // Of what comes now, more goes with one write.
@@ -401,21 +400,16 @@ impl Thread {
         self.ahead.extend(lines.filter(|(receipt, _)| *receipt > self.last));
     }
 
-    /// Somebody may have moved or removed the file: then a new one is begun.
+    /// Somebody may have moved or removed the file: then a new one is begun. What
+    /// goes into one without a name nobody ever reads, so that is looked for
+    /// before each write.
     fn look_for_the_file(&mut self) -> io::Result<()> {
-        if self.looked.elapsed() >= LOOK {
+        let is_removed = self.file.metadata()?.nlink() == 0;
+        let is_due = self.looked.elapsed() >= LOOK;
+        if is_due {
             self.looked = Instant::now();
-            if !self.is_in_place() {
-                self.open_anew()?;
-            }
         }
-        Ok(())
-    }
-
-    /// What goes into a file without a name nobody ever reads: of no more than
-    /// one write that may be so.
-    fn leave_what_is_removed(&mut self) -> io::Result<()> {
-        if self.file.metadata()?.nlink() == 0 { self.open_anew() } else { Ok(()) }
+        if is_removed || is_due && !self.is_in_place() { self.open_anew() } else { Ok(()) }
     }
 
     fn is_in_place(&self) -> bool {

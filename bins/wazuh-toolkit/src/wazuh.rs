@@ -40,6 +40,13 @@ pub fn is_hidden(installation: &Installation) -> Option<String> {
     hidden.then(|| format!("{} cannot be looked into: call it as root", installation.home().display()))
 }
 
+/// True when there is no `ossec.conf`: what cannot be looked at may be there, and
+/// then root is asked for.
+#[must_use]
+pub fn is_gone(installation: &Installation) -> bool {
+    installation.ossec_conf().try_exists().is_ok_and(|there| !there)
+}
+
 fn version(installation: &Installation) -> Option<String> {
     let control = installation.home().join("bin/wazuh-control");
     let mut command = Command::new(control);

@@ -70,19 +70,24 @@ fn what_is_no_regular_file_with_one_name_is_refused_and_untouched() {
     assert_eq!(Tree::of(&secret), before);
 }
 
+/// Runs the program as this user, in a copy that anybody may start.
+fn run_as<'a>(stand_in: &'a StandIn, id: &'a str) -> impl Fn(&[&str]) -> Ran + 'a {
+    let copy = stand_in.program_dir().join("wazuh-toolkit");
+    executable(&copy, &std::fs::read(program::wazuh_toolkit()).unwrap());
+    mode(&copy, 0o755);
+    move |args| {
+        let launcher = ["setpriv", "--reuid", id, "--regid", id, "--clear-groups"];
+        Ran::of(stand_in.launched(&launcher, &copy, args))
+    }
+}
+
 #[test]
 fn only_root_changes_things_and_others_are_told_so() {
     if !ready() || !harness::require(kernel::has("setpriv"), "setpriv") {
         return;
     }
     let stand_in = StandIn::manager();
-    let copy = stand_in.program_dir().join("wazuh-toolkit");
-    executable(&copy, &std::fs::read(program::wazuh_toolkit()).unwrap());
-    mode(&copy, 0o755);
-    let as_wazuh = |args: &[&str]| {
-        let launcher = ["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups"];
-        Ran::of(stand_in.launched(&launcher, &copy, args))
-    };
+    let as_wazuh = run_as(&stand_in, "4711");
     // The state directory is open to all: that it cannot be written is not why.
     mode(&stand_in.state_dir(), 0o777);
     let untouched = Untouched::now(&stand_in);
@@ -117,9 +122,7 @@ fn a_wazuh_that_one_may_not_look_into_is_not_said_to_be_absent() {
         return;
     }
     let stand_in = StandIn::manager();
-    let copy = stand_in.program_dir().join("wazuh-toolkit");
-    executable(&copy, &std::fs::read(program::wazuh_toolkit()).unwrap());
-    mode(&copy, 0o755);
+    let as_stranger = run_as(&stand_in, "4712");
     // As Wazuh's packages leave it, and somebody who is not in its group.
     mode(&stand_in.home(), 0o750);
     let untouched = Untouched::now(&stand_in);
@@ -131,8 +134,7 @@ fn a_wazuh_that_one_may_not_look_into_is_not_said_to_be_absent() {
         &["rules", "check"],
         &["rules", "remove"],
     ] {
-        let launcher = ["setpriv", "--reuid", "4712", "--regid", "4712", "--clear-groups"];
-        let ran = Ran::of(stand_in.launched(&launcher, &copy, args));
+        let ran = as_stranger(args);
         assert_eq!(ran.code, Some(i32::from(args != ["status"])), "{args:?}: {}", ran.all());
         assert!(ran.all().contains("root"), "{args:?}: {}", ran.all());
         for word in ["no Wazuh", "there is none", "is not there"] {

@@ -6,15 +6,14 @@ use crate::cli::Caution;
 use crate::program::Program;
 use crate::section;
 use crate::tell::Failure;
+use crate::wazuh;
 
 /// Disables one program, or all. True when something was (or would be) changed.
 ///
 /// # Errors
 /// See [`Failure`]; nothing is changed then.
 pub fn disable(call: &Call, program: Option<Program>, caution: &Caution) -> Result<bool, Failure> {
-    // What cannot be looked at may be there: then root is asked for.
-    let gone = call.installation.ossec_conf().try_exists().is_ok_and(|there| !there);
-    if program.is_none() && gone {
+    if program.is_none() && wazuh::is_gone(&call.installation) {
         call.tell
             .say(format!("{} is not there: nothing is enabled.", call.installation.ossec_conf().display()));
         return Ok(false);

@@ -107,8 +107,7 @@ pub fn install(call: &Call, caution: &Caution) -> Result<bool, Failure> {
 /// # Errors
 /// See [`Failure`]; nothing is changed then.
 pub fn remove(call: &Call, caution: &Caution) -> Result<bool, Failure> {
-    // What cannot be looked at may be there: then root is asked for.
-    if call.installation.ossec_conf().try_exists().is_ok_and(|there| !there) {
+    if wazuh::is_gone(&call.installation) {
         let conf = call.installation.ossec_conf();
         call.tell.say(format!("{} is not there: nothing to remove.", conf.display()));
         return Ok(false);
