@@ -214,6 +214,28 @@ pub fn largest_timeout(ar_conf: &str, executable: &str) -> Option<u64> {
         .max()
 }
 
+/// What an internal option (`wazuh_command.remote_commands`) is set to in the
+/// text of `local_internal_options.conf`, read as Wazuh does: the first line
+/// that names it counts, and none that begins with `#` or a blank.
+///
+/// Source: src/shared/validate_op.c, `_read_file`, 4.14.
+#[must_use]
+pub fn internal_option<'a>(options: &'a str, name: &str) -> Option<&'a str> {
+    options
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, _)| key.trim_end_matches(' ') == name)
+        .map(|(_, value)| value.trim_start_matches(' '))
+}
+
+/// Whether an agent with these `local_internal_options.conf` runs the command
+/// wodles that its manager's `agent.conf` has for it. Without the option it
+/// does not.
+#[must_use]
+pub fn takes_remote_commands(options: &str) -> bool {
+    internal_option(options, "wazuh_command.remote_commands") == Some("1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,5 +316,20 @@ mod tests {
         assert_eq!(largest_timeout(table, "restart-ossec.sh"), Some(0));
         assert_eq!(largest_timeout(table, "firewall-drop"), None);
         assert_eq!(largest_timeout("custom-block - x", "custom-block"), None);
+    }
+
+    #[test]
+    fn the_first_line_that_names_an_internal_option_counts() {
+        for (options, taken) in [
+            ("", false),
+            ("# a comment\nwazuh_command.remote_commands=1", true),
+            ("wazuh_command.remote_commands  =  1\r\n", true),
+            ("wazuh_command.remote_commands=0\nwazuh_command.remote_commands=1\n", false),
+            ("wazuh_command.remote_commands=1\nwazuh_command.remote_commands=0\n", true),
+            ("#wazuh_command.remote_commands=1\n wazuh_command.remote_commands=1\n", false),
+            ("logcollector.remote_commands=1\nwazuh_command.remote_commands=11\n", false),
+        ] {
+            assert_eq!(takes_remote_commands(options), taken, "{options:?}");
+        }
     }
 }

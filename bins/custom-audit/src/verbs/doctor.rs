@@ -7,7 +7,7 @@ use std::time::Instant;
 use common::config::parse_duration;
 use common::finding::Findings;
 use common::text::glance;
-use common::wazuh::config::{CommandWodle, LocalFile};
+use common::wazuh::config::{CommandWodle, LocalFile, takes_remote_commands};
 
 use crate::call::{Call, Stop};
 use crate::config::{ProcessKey, Settings};
@@ -155,11 +155,7 @@ fn wazuh(call: &Call, settings: &Settings, findings: &mut Findings) {
     let files: Vec<LocalFile> = [&own, &shared].into_iter().flat_map(|text| LocalFile::parse(text)).collect();
     let from_manager = ours(&shared);
     let options = glance(&installation.local_internal_options()).unwrap_or_default();
-    let allowed = options.lines().any(|line| {
-        let mut words = line.split('=').map(str::trim);
-        words.next() == Some("wazuh_command.remote_commands") && words.next() == Some("1")
-    });
-    if !from_manager.is_empty() && !allowed {
+    if !from_manager.is_empty() && !takes_remote_commands(&options) {
         findings.problem("wodle", format!("{} has the wodle, but commands from the manager are not allowed here: put wazuh_command.remote_commands=1 into {} and restart the agent", installation.agent_conf().display(), installation.local_internal_options().display()));
     }
     let output = settings.output.as_ref().map(|path| path.display().to_string());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use common::finding::Findings;
 use common::text::glance;
-use common::wazuh::config::CommandWodle;
+use common::wazuh::config::{CommandWodle, takes_remote_commands};
 
 use crate::file;
 use crate::program::{Program, Role};
@@ -80,9 +80,7 @@ fn wodle(host: &Host<'_>, findings: &mut Findings) {
     let shared: Vec<CommandWodle> = CommandWodle::parse(&shared).into_iter().filter(&ours).collect();
     if host.wazuh.role == Role::Agent && !shared.is_empty() {
         let options = glance(&host.call.installation.local_internal_options()).unwrap_or_default();
-        let allowed = options
-            .lines()
-            .any(|line| line.split_whitespace().collect::<String>() == "wazuh_command.remote_commands=1");
+        let allowed = takes_remote_commands(&options);
         if !allowed && local.is_empty() {
             findings.problem("wodle", format!("{} has our wodle, but this agent takes no commands from its manager: put wazuh_command.remote_commands=1 into {} and restart, or `wazuh-toolkit enable custom-audit` here", path.display(), host.call.installation.local_internal_options().display()));
         } else if allowed && !local.is_empty() {
