@@ -132,23 +132,31 @@ impl Wazuh {
         namespace.run(|| self.command(args).output()).expect("the program starts")
     }
 
-    /// True as soon as no process works on this installation's state any more:
-    /// detached workers go on after the run that started them.
-    pub fn is_quiet(&self, limit: Duration) -> bool {
+    /// The processes that work on this installation's state: detached workers
+    /// go on after the run that started them.
+    #[must_use]
+    pub fn workers(&self) -> Vec<i32> {
         let state = self.state_dir();
-        let program = std::fs::canonicalize(&self.program).unwrap_or_default();
-        let ours = |process: PathBuf| {
+        processes(|process| {
             let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
-            if line.is_empty() {
-                // In the middle of its exec it has nothing but its executable.
-                return std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program);
-            }
             line.split(|&byte| byte == 0).any(|word| word == state.as_os_str().as_encoded_bytes())
+        })
+    }
+
+    /// Whether somebody's run of the program is in the middle of its exec, where
+    /// it has nothing but its executable, and may be a worker.
+    fn is_starting(&self) -> bool {
+        let program = std::fs::canonicalize(&self.program).unwrap_or_default();
+        let starts = |process: &Path| {
+            std::fs::read(process.join("cmdline")).is_ok_and(|line| line.is_empty())
+                && std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
         };
-        let none = || {
-            let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-            !processes.map(|process| process.path()).any(ours)
-        };
+        !processes(starts).is_empty()
+    }
+
+    /// True as soon as nobody works on this installation's state any more.
+    pub fn is_quiet(&self, limit: Duration) -> bool {
+        let none = || self.workers().is_empty() && !self.is_starting();
         // A process that is just being started has no command line for a moment.
         crate::eventually(limit, || {
             none() && {
@@ -199,6 +207,14 @@ impl Drop for Wazuh {
     fn drop(&mut self) {
         self.is_quiet(Duration::from_secs(5));
     }
+}
+
+/// Of all processes those whose folder in /proc is wanted, by their ids.
+fn processes(is_wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter(|entry| is_wanted(&entry.path()))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn write(path: &Path, text: &str) {

@@ -159,21 +159,10 @@ fn are_told(host: &Host, wanted: &[(&str, &str)]) -> bool {
     eventually(SOON, || told(host) == wanted)
 }
 
-/// The workers of this installation that are at it, by process id.
-fn workers(host: &Host) -> Vec<i32> {
-    let state = host.wazuh.state_dir();
-    let is_ours = |process: &i32| {
-        let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        line.split(|&byte| byte == 0).any(|word| word == state.as_os_str().as_encoded_bytes())
-    };
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.filter_map(|process| process.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
-}
-
 fn kill_workers(host: &Host) {
     // One that is just being started shows only later whose it is.
     let none_is_left = || {
-        for worker in workers(host) {
+        for worker in host.wazuh.workers() {
             // It may have ended by itself just now.
             let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
         }
@@ -398,7 +387,7 @@ fn a_worker_has_nothing_of_those_who_started_it() {
     assert!(started.elapsed() < SLOWEST / 2, "{:?}", started.elapsed());
     assert!(eventually(SOON, || firewall.seen().len() == 1));
 
-    let all = workers(&host);
+    let all = host.wazuh.workers();
     let [worker] = all[..] else { panic!("not one worker: {all:?}") };
     let proc = Path::new("/proc").join(worker.to_string());
     let stat = std::fs::read_to_string(proc.join("stat")).unwrap();
@@ -422,7 +411,7 @@ fn a_worker_has_nothing_of_those_who_started_it() {
     // Wazuh's next run neither waits for it nor disturbs it.
     let run = host.execd().request(&Line::add("198.51.100.7"), 600);
     assert_eq!((run.code(), run.outstayed), (Some(0), false));
-    assert!(workers(&host).contains(&worker));
+    assert!(host.wazuh.workers().contains(&worker));
     firewall.answer();
     assert!(firewall.is_asked(&["POST /rules", "POST /rules"]));
     assert!(host.wazuh.is_quiet(SOON));
