@@ -273,6 +273,11 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// What in its configuration is allowed, and will hardly be meant.
+    fn doubts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// In metrics, in the ids, and in the lines of generic sources.
     fn name(&self) -> &str {
         &self.door().name

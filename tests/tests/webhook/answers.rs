@@ -148,6 +148,33 @@ fn other_paths_and_methods_are_answered_404_and_405() {
 }
 
 #[test]
+fn a_name_that_is_no_event_of_githubs_is_told_and_keeps_nobody_from_starting() {
+    let receiver = receiver("");
+    let tables = |lists: &str| receiver.sources("").replace("[github]\n", &format!("[github]\n{lists}\n"));
+    let judged = |lists: &str| {
+        receiver.configure("", &tables(lists));
+        let checked = receiver.verb(&["--check-config"]);
+        assert_eq!(checked.status.code(), Some(0), "{lists}");
+        let doctor = String::from_utf8(receiver.verb(&["doctor"]).stdout).unwrap();
+        [String::from_utf8(checked.stderr).unwrap(), doctor]
+    };
+    let misspelt = "allow = [\"dependabot_alerts\", \"push\"]\ndeny = [\"pushes.opened\", \"issues.opened\"]";
+    for said in judged(misspelt) {
+        assert!(said.contains("github.allow names dependabot_alerts,"), "{said}");
+        assert!(said.contains("github.deny names pushes.opened,"), "{said}");
+    }
+    for said in judged("allow = [\"dependabot_alert.created\", \"push\", \"star\"]") {
+        assert!(!said.contains("misspelt"), "{said}");
+    }
+    // GitHub may have it tomorrow: then it is taken.
+    receiver.configure("", &tables("allow = [\"the_next_event\"]"));
+    let daemon = receiver.start();
+    daemon.expect(200, &delivery(1));
+    daemon.expect(200, &github("the_next_event", "next", "{}"));
+    assert_eq!(daemon.lines("github", 1)[0]["event"], "the_next_event");
+}
+
+#[test]
 fn a_body_that_is_too_large_is_answered_413_by_its_length_and_by_its_pieces() {
     let receiver = receiver("");
     let daemon = receiver.start();

@@ -122,6 +122,22 @@ impl Source for GitHub {
         &self.door
     }
 
+    fn doubts(&self) -> Vec<String> {
+        let unknown = |list: &[String]| {
+            let events = list.iter().filter(|entry| !entry.split('.').next().is_some_and(field::is_known));
+            events.cloned().collect::<Vec<_>>()
+        };
+        let doubt = |(key, events): (&str, Vec<String>)| {
+            (!events.is_empty()).then(|| {
+                format!("github.{key} names {}, which is no event known here: misspelt?", events.join(", "))
+            })
+        };
+        [("allow", unknown(&self.allow)), ("deny", unknown(&self.deny))]
+            .into_iter()
+            .filter_map(doubt)
+            .collect()
+    }
+
     fn receive(&self, delivery: &Delivery<'_>) -> Result<Outcome, Refusal> {
         let signature = header(delivery.headers, "x-hub-signature-256")
             .and_then(|value| value.strip_prefix("sha256="))

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::call::Call;
 use crate::config::Settings;
 use crate::source::NoCertificates;
-use crate::tls::{self, Flaw};
+use crate::tls;
 
 use super::user::{HAND_OVER, as_daemon};
 use super::{BAD_CONFIG, DONE, say, warn};
@@ -15,8 +15,8 @@ use super::{BAD_CONFIG, DONE, say, warn};
 #[must_use]
 pub fn check(call: &Call) -> u8 {
     match as_daemon(call, HAND_OVER, || look(call)) {
-        Ok((settings, sources, flaws)) => {
-            flaws.iter().for_each(|flaw| warn(&flaw.text));
+        Ok(Checked { settings, sources, doubts }) => {
+            doubts.iter().for_each(|doubt| warn(doubt));
             let tls = if settings.tls.is_some() { "https" } else { "http" };
             let sources = if sources.is_empty() { "no source yet".to_owned() } else { sources.join(", ") };
             say(&format!("{}: {tls}://{}, {sources}", call.config.display(), settings.listen));
@@ -29,13 +29,23 @@ pub fn check(call: &Call) -> u8 {
     }
 }
 
-/// The configuration, the names of its sources, and what is wrong with its
-/// certificate, which keeps no daemon from starting.
-fn look(call: &Call) -> Result<(Settings, Vec<String>, Vec<Flaw>), String> {
+/// What the daemon would start with.
+struct Checked {
+    settings: Settings,
+    /// Their names.
+    sources: Vec<String>,
+    /// What keeps no daemon from starting: a certificate that senders refuse, a
+    /// name that is none.
+    doubts: Vec<String>,
+}
+
+fn look(call: &Call) -> Result<Checked, String> {
     let settings = Settings::load(&call.config).map_err(|error| error.to_string())?;
     let sources =
         settings.sources(&call.config, Arc::new(NoCertificates)).map_err(|error| error.to_string())?;
     let identity = settings.tls.as_ref().map(|files| tls::read(files, SystemTime::now())).transpose()?;
-    let names = sources.iter().map(|source| source.name().to_owned()).collect();
-    Ok((settings, names, identity.map(|identity| identity.flaws).unwrap_or_default()))
+    let flaws = identity.into_iter().flat_map(|identity| identity.flaws).map(|flaw| flaw.text);
+    let doubts = flaws.chain(sources.iter().flat_map(|source| source.doubts())).collect();
+    let sources = sources.iter().map(|source| source.name().to_owned()).collect();
+    Ok(Checked { settings, sources, doubts })
 }

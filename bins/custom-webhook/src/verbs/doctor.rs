@@ -53,6 +53,7 @@ fn sources(call: &Call, settings: &Settings, findings: &mut Findings) {
         Ok(sources) => {
             for source in sources {
                 findings.ok("source", format!("{} at {}", source.name(), source.paths().join(", ")));
+                source.doubts().into_iter().for_each(|doubt| findings.note("source", doubt));
             }
         }
         Err(error) => findings.problem("source", error),

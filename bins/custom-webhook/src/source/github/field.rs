@@ -378,6 +378,61 @@ pub(super) const EVENTS: &[&str] = &[
     "workflow_dispatch",
 ];
 
+/// The other events of docs.github.com, "Webhook events and payloads", 2026.
+const OTHERS: &[&str] = &[
+    "check_run",
+    "check_suite",
+    "commit_comment",
+    "custom_property",
+    "custom_property_promoted_to_enterprise",
+    "custom_property_values",
+    "deployment",
+    "deployment_protection_rule",
+    "deployment_review",
+    "deployment_status",
+    "discussion",
+    "discussion_comment",
+    "dismissal_request_code_scanning",
+    "dismissal_request_dependabot",
+    "dismissal_request_secret_scanning",
+    "fork",
+    "github_app_authorization",
+    "gollum",
+    "issue_comment",
+    "issue_dependencies",
+    "issues",
+    "label",
+    "marketplace_purchase",
+    "merge_group",
+    "milestone",
+    "package",
+    "page_build",
+    "project",
+    "project_card",
+    "project_column",
+    "projects_v2",
+    "projects_v2_item",
+    "projects_v2_status_update",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "pull_request_review_thread",
+    "registry_package",
+    "release",
+    "repository_dispatch",
+    "repository_import",
+    "sponsorship",
+    "star",
+    "status",
+    "sub_issues",
+    "watch",
+];
+
+/// Whether GitHub was known to have an event of this name when this was written.
+pub(super) fn is_known(event: &str) -> bool {
+    EVENTS.contains(&event) || OTHERS.contains(&event)
+}
+
 fn own(event: &str) -> &'static [Field] {
     match event {
         "security_advisory" => SECURITY_ADVISORY,
