@@ -413,7 +413,7 @@ impl Writer {
             let segment = Segment(self.next_receipt);
             let file = create(&segment.path(&self.folder))?;
             self.end();
-            self.file = file;
+            (self.file, self.room) = (file, 0);
             let whole = std::mem::replace(&mut self.segment, segment);
             self.older.insert(whole, std::mem::take(&mut self.length));
         }
@@ -567,7 +567,7 @@ mod tests {
         writer.turn().unwrap();
         assert_eq!((sizes(), writer.bytes()), (vec![length, 0], length));
         writer.append(&bytes(&[frame(2, &["b"])]), 3).unwrap();
-        assert_eq!(writer.bytes(), 2 * length);
+        assert_eq!((sizes(), writer.bytes()), (vec![length, STEP], 2 * length), "the next one, too");
         // Killed; and then stopped.
         drop(writer);
         let mut writer = Writer::open(dir.path(), 1, SEGMENT * 4, |_| ()).unwrap();
