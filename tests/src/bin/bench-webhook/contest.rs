@@ -90,6 +90,14 @@ impl Server {
         Server::start("gunicorn", command, address, None, output)
     }
 
+    /// The least that any receiver has to do.
+    pub(super) fn floor(dir: &Path, port: u16) -> Outcome<Server> {
+        let (address, output) = (loopback(port), dir.join("floor"));
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--floor").arg(address.to_string()).arg(&output);
+        Server::start("floor", command, address, None, output)
+    }
+
     fn start(
         name: &'static str,
         mut command: Command,

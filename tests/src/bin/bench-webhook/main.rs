@@ -7,7 +7,8 @@
 //! Both servers run all the time, and have their turns one after the other, at
 //! 1, 16 and 128 connections. Each event is a new one, signed, with a delivery
 //! id and a body of its own, and is accepted when it is answered 200. In between
-//! is measured what this disk takes for one line that is synced.
+//! is measured what this disk takes for one line that is synced, and at one
+//! connection what the least costs that any receiver has to do.
 //!
 //! Every event that was accepted is then looked for in the files.
 
@@ -25,6 +26,7 @@ mod contest;
 #[allow(dead_code, reason = "the other measurements need it")]
 #[path = "../bench-block/figures.rs"]
 mod figures;
+mod floor;
 mod load;
 
 /// At a time.
@@ -38,6 +40,13 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, address, file] = words.as_slice()
+        && flag == "--floor"
+    {
+        let served =
+            address.parse().map_err(Into::into).and_then(|address| floor::serve(address, file.as_ref()));
+        return if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    }
     match Plan::read(&words).and_then(|plan| measure(&plan)) {
         Ok(code) => code,
         Err(error) => {
@@ -120,7 +129,9 @@ fn measure(plan: &Plan) -> Outcome<ExitCode> {
         Server::webhook(&plan.program, &plan.dir, PORT)?,
         Server::gunicorn(&plan.python, &plan.dir, PORT + 10)?,
     ];
+    let mut floor = Server::floor(&plan.dir, PORT + 20)?;
     let (rounds, time) = plan.turns();
+    let mut least = Row::default();
     let mut rows: [[Row; 3]; 3] = Default::default();
     let mut syncs = Vec::new();
     for (row, connections) in rows.iter_mut().zip(CONNECTIONS) {
@@ -130,6 +141,9 @@ fn measure(plan: &Plan) -> Outcome<ExitCode> {
         }
         for _ in 0..rounds {
             syncs.extend(fdatasync(&plan.dir, LINE, 100)?);
+            if connections == 1 {
+                least.push(&floor.turn(1, true, time, &maker)?);
+            }
             for (cell, (_, server, keep_alive)) in row.iter_mut().zip(TURNS) {
                 cell.push(&servers[server].turn(connections, keep_alive, time, &maker)?);
             }
@@ -141,7 +155,7 @@ fn measure(plan: &Plan) -> Outcome<ExitCode> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", machine(&maker))?;
     writeln!(out, "Median of one line appended and synced (fdatasync) on this disk: {} ms.", digits(sync))?;
-    write!(out, "\n{}", shown(&rows))?;
+    write!(out, "\n{}", shown(&rows, &least))?;
     for ((server, memory), written) in servers.iter().zip(memory).zip(written) {
         writeln!(
             out,
@@ -150,33 +164,35 @@ fn measure(plan: &Plan) -> Outcome<ExitCode> {
             digits(megabytes(memory))
         )?;
     }
-    let targets = judged(&rows, sync, memory[0]);
+    let targets = judged(&rows, &least, sync, memory[0]);
     write!(out, "\n{}", targets.table())?;
     say(began, "done");
     Ok(if plan.strict && !targets.all_reached() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn shown(rows: &[[Row; 3]; 3]) -> String {
+fn shown(rows: &[[Row; 3]; 3], least: &Row) -> String {
     let head = ["", "connections", "requests/s", "CPU us/request", "p50 ms", "p99 ms", "CPU to gunicorn's"];
-    let mut lines = Vec::new();
+    let line = |name: &str, connections: usize, cell: &Row, theirs: &Row| {
+        vec![
+            name.to_owned(),
+            connections.to_string(),
+            format!("{:.0}", median(&cell.requests)),
+            digits(median(&cell.cpu)),
+            digits(median(&cell.half)),
+            digits(median(&cell.most)),
+            format!("1/{}", digits(median(&theirs.cpu) / median(&cell.cpu))),
+        ]
+    };
+    let mut lines = vec![line("read, append, sync, answer", 1, least, &rows[0][2])];
     for (row, connections) in rows.iter().zip(CONNECTIONS) {
-        let theirs = median(&row[2].cpu);
         for (cell, (name, ..)) in row.iter().zip(TURNS) {
-            lines.push(vec![
-                name.to_owned(),
-                connections.to_string(),
-                format!("{:.0}", median(&cell.requests)),
-                digits(median(&cell.cpu)),
-                digits(median(&cell.half)),
-                digits(median(&cell.most)),
-                format!("1/{}", digits(theirs / median(&cell.cpu))),
-            ]);
+            lines.push(line(name, connections, cell, &row[2]));
         }
     }
     table(&head, &lines)
 }
 
-fn judged(rows: &[[Row; 3]; 3], sync: f64, memory: u64) -> Targets {
+fn judged(rows: &[[Row; 3]; 3], least: &Row, sync: f64, memory: u64) -> Targets {
     let mut targets = Targets::default();
     for (row, connections) in rows.iter().zip(CONNECTIONS) {
         let [ours, anew, theirs] = [0, 1, 2].map(|cell: usize| median(&row[cell].cpu));
@@ -187,6 +203,9 @@ fn judged(rows: &[[Row; 3]; 3], sync: f64, memory: u64) -> Targets {
             theirs / ours,
         );
         targets.note(&format!("a connection for each {}x", digits(theirs / anew)));
+        if connections == 1 {
+            targets.note(&format!("the least that has to be done {}x", digits(theirs / median(&least.cpu))));
+        }
     }
     let limit = (5.0 * sync).max(50.0);
     targets.at_most("128 connections: p99", (limit * 10.0).round() / 10.0, " ms", median(&rows[2][0].most));
