@@ -388,6 +388,8 @@ impl Thread {
             let done = segment.clone();
             self.keep_progress()?;
             let reader = Reader::open(&next, &folder)?;
+            // A receipt may have been left out.
+            self.depth.put_out.fetch_max(next.first_receipt(), Ordering::AcqRel);
             self.reading = Some((next, reader));
             // The writer has gone: we shall soon end, too.
             let _ = self.writer.blocking_send(Job::Retire(done));
@@ -468,11 +470,11 @@ impl Thread {
         self.length += done as u64;
         self.rest = bytes.split_off(done);
         let ends = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.metrics.put_out.fetch_add(ends(&bytes), Ordering::Relaxed);
         // What is begun counts as put out when its end is written, too.
         self.depth
             .put_out
             .store(self.last.saturating_add(1).saturating_sub(ends(&self.rest)), Ordering::Release);
-        self.metrics.put_out.fetch_add(ends(&bytes), Ordering::Relaxed);
         written?;
         if self.rest.is_empty() {
             self.metrics.output_ok.store(true, Ordering::Relaxed);

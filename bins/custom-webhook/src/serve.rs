@@ -32,6 +32,7 @@ use crate::limit::Peers;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::receive::{Desk, Places};
+use crate::source::Source;
 use crate::visit::{Guests, Visit};
 use crate::writer::{self, Depth};
 use crate::{descriptors, health, output, tls};
@@ -128,6 +129,7 @@ async fn serve(call: Call, settings: Settings) -> Result<(), Fault> {
     let sources = settings
         .sources(&call.config, Arc::clone(&fetcher) as Arc<_>)
         .map_err(|error| Fault::Config(error.to_string()))?;
+    say_doubts(&sources);
     let acceptor = acceptor(&settings).map_err(Fault::Config)?;
     let limit = descriptors::raise().map_err(system("the limit of open files"))?;
     let connections = descriptors::connections(settings.connections, limit);
@@ -241,6 +243,11 @@ fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, String> {
     let identity = tls::read(files, SystemTime::now())?;
     identity.flaws.iter().for_each(|flaw| tracing::warn!("{}", flaw.text));
     Ok(Some(identity.acceptor))
+}
+
+/// What will hardly be meant is said where it is looked for.
+fn say_doubts(sources: &[Arc<dyn Source>]) {
+    sources.iter().flat_map(|source| source.doubts()).for_each(|doubt| tracing::warn!("{doubt}"));
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
@@ -363,6 +370,7 @@ impl Daemon {
                 let sources = settings
                     .sources(&self.call.config, fetcher as Arc<_>)
                     .map_err(|error| error.to_string())?;
+                say_doubts(&sources);
                 let wanted = settings.of_the_start();
                 let changed = wanted.iter().filter(|key| !self.fixed.contains(key)).map(|(key, _)| *key);
                 let changed = changed.collect::<Vec<_>>().join(", ");

@@ -147,6 +147,12 @@ impl<'a> Rest<'a> {
 pub struct Segment(u64);
 
 impl Segment {
+    /// No frame in it has a smaller receipt.
+    #[must_use]
+    pub fn first_receipt(&self) -> u64 {
+        self.0
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self, folder: &Path) -> PathBuf {
@@ -354,8 +360,8 @@ impl Writer {
     /// # Errors
     /// When the disk is full or broken.
     pub fn append(&mut self, frames: &[u8], next_receipt: u64) -> io::Result<()> {
-        if self.length >= self.most {
-            self.turn()?;
+        if self.is_whole() {
+            self.follow()?;
         }
         self.put(frames)?;
         self.length += frames.len() as u64;
@@ -403,11 +409,27 @@ impl Writer {
         self.put(&vec![0; bytes])
     }
 
-    /// Goes on in a new file, so that this one can go when it is put out.
+    /// Whether another file should follow.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.length >= self.most
+    }
+
+    /// Goes on in a new file, so that this one can go when it is put out. Not
+    /// between the making of frames and their [`Writer::append`].
     ///
     /// # Errors
     /// When there is no room for another; then this one goes on.
     pub fn turn(&mut self) -> io::Result<()> {
+        if self.length > 0 && self.next_receipt == self.segment.0 {
+            // Deliveries without a line: a receipt is left out, or the next one
+            // would have the name of this one, and this one would never go.
+            self.next_receipt += 1;
+        }
+        self.follow()
+    }
+
+    fn follow(&mut self) -> io::Result<()> {
         // Without a line in it, the next one would have its name.
         if self.next_receipt > self.segment.0 {
             let segment = Segment(self.next_receipt);
@@ -550,6 +572,22 @@ mod tests {
         writer.append(&bytes(&[frame(1, &["a"])]), 2).unwrap();
         writer.append(&bytes(&[frame(2, &["b"])]), 3).unwrap();
         assert_eq!(Segment::all(dir.path()).unwrap().len(), 2, "a quarter of the limit is full");
+    }
+
+    #[test]
+    fn a_file_without_a_line_is_followed_by_another_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), 1, SEGMENT, |_| ()).unwrap();
+        writer.append(&bytes(&[frame(1, &[])]), 1).unwrap();
+        writer.turn().unwrap();
+        assert_eq!(Segment::all(dir.path()).unwrap(), [Segment(1), Segment(2)]);
+        writer.turn().unwrap();
+        assert_eq!(writer.next_receipt(), 2, "there is nothing in it");
+        writer.append(&bytes(&[frame(2, &["a"])]), 3).unwrap();
+        drop(writer);
+        let mut seen = Vec::new();
+        let writer = Writer::open(dir.path(), 1, SEGMENT, |frame| seen.push(frame.receipt)).unwrap();
+        assert_eq!((seen, writer.next_receipt()), (vec![1, 2], 3));
     }
 
     #[test]

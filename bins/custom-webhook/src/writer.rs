@@ -30,6 +30,9 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// The room that the next delivery may need, in bytes.
 pub const ONE_MORE: usize = 64 * 1024;
+/// Room that is left for what is said of ourselves, in bytes: that the spool is
+/// full is worth a line.
+const OWN_WORDS: u64 = 16 * 1024;
 /// A disk that takes longer is not waited for where requests are served.
 const QUICK: Duration = Duration::from_millis(2);
 
@@ -241,26 +244,24 @@ impl Keeper {
     /// This, and what has come meanwhile.
     fn work(&mut self, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         let mut batch = self.batch();
+        let mut later = Vec::new();
         let mut taken = 0;
         let mut next = Some(first);
         while let Some(job) = next.take() {
             taken += 1;
             match job {
                 Job::Write { lines, ids, answer } => {
-                    let written = self.take(&mut batch, &lines, ids);
+                    // Nobody waits for what is said of ourselves.
+                    let limit = if answer.is_some() { self.for_senders() } else { self.limit };
+                    let written = self.take(&mut batch, &lines, ids, limit);
                     batch.answers.extend(answer.map(|answer| (answer, written)));
                 }
                 Job::Retire(segment) => {
                     self.retired.push(segment);
                     self.retire();
                 }
-                Job::Turn => {
-                    if let Err(error) = self.spool.turn() {
-                        self.complaint.say(&format!("the spool cannot be written: {error}"));
-                    }
-                    self.signal.ring();
-                }
-                Job::TryAgain => self.try_again(),
+                // The frames that are made already are of this file.
+                Job::Turn | Job::TryAgain => later.push(job),
             }
             if taken < MOST_JOBS && batch.frames.len() < MOST_BYTES {
                 next = jobs.try_recv().ok();
@@ -271,19 +272,37 @@ impl Keeper {
             // A repeat of what could not be written is none.
             let _ = answer.send(if done { written } else { Written::Full });
         }
+        for job in later {
+            if matches!(job, Job::Turn) { self.turn() } else { self.try_again() }
+        }
+    }
+
+    fn turn(&mut self) {
+        if let Err(error) = self.spool.turn() {
+            self.complaint.say(&format!("the spool cannot be written: {error}"));
+        }
+        self.signal.ring();
     }
 
     fn write_one(&mut self, lines: &[Line], ids: Vec<Id>) -> Written {
         let mut batch = self.batch();
-        let written = self.take(&mut batch, lines, ids);
+        let written = self.take(&mut batch, lines, ids, self.for_senders());
         if self.commit(&batch) { written } else { Written::Full }
     }
 
-    fn batch(&self) -> Batch {
+    /// What deliveries may fill.
+    fn for_senders(&self) -> u64 {
+        self.limit - OWN_WORDS.min(self.limit / 16)
+    }
+
+    fn batch(&mut self) -> Batch {
+        if self.spool.is_whole() {
+            self.turn();
+        }
         Batch { next: self.spool.next_receipt(), ..Batch::default() }
     }
 
-    fn take(&self, batch: &mut Batch, lines: &[Line], ids: Vec<Id>) -> Written {
+    fn take(&self, batch: &mut Batch, lines: &[Line], ids: Vec<Id>, limit: u64) -> Written {
         let at = now();
         // Of one in this batch, too: it is answered when that is on the disk.
         let known = |id: &Id| self.seen.has(id, at) || batch.ids.contains(id);
@@ -299,7 +318,7 @@ impl Keeper {
             let before = batch.frames.len();
             frame.write(&mut batch.frames);
             let standing = self.depth.bytes.load(Ordering::Acquire);
-            if standing + batch.frames.len() as u64 > self.limit {
+            if standing + batch.frames.len() as u64 > limit {
                 batch.frames.truncate(before);
                 self.metrics.room.store(false, Ordering::Relaxed);
                 Written::Full

@@ -1,5 +1,7 @@
 //! What is answered, and what of it is written.
 
+use std::time::Duration;
+
 use harness::webhook::client::Request;
 use harness::webhook::{SOURCES, alarm, delivery, event, github, login, row, signed_event};
 use serde_json::json;
@@ -169,6 +171,10 @@ fn a_name_that_is_no_event_of_githubs_is_told_and_keeps_nobody_from_starting() {
     // GitHub may have it tomorrow: then it is taken.
     receiver.configure("", &tables("allow = [\"the_next_event\"]"));
     let daemon = receiver.start();
+    assert!(harness::eventually(Duration::from_secs(5), || daemon.log().contains("names the_next_event,")));
+    receiver.configure("", &tables("deny = [\"pushes\"]\nallow = [\"the_next_event\"]"));
+    daemon.hang_up();
+    assert!(daemon.log().contains("github.deny names pushes,"), "{}", daemon.log());
     daemon.expect(200, &delivery(1));
     daemon.expect(200, &github("the_next_event", "next", "{}"));
     assert_eq!(daemon.lines("github", 1)[0]["event"], "the_next_event");
@@ -274,7 +280,7 @@ fn old_clients_and_a_ping_are_answered() {
     let old = String::from_utf8(delivery(1).bytes()).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
     connection.send(old.as_bytes()).unwrap();
     assert_eq!(connection.answer().unwrap().status, 200);
-    assert!(connection.is_closed_within(std::time::Duration::from_secs(5)));
+    assert!(connection.is_closed_within(Duration::from_secs(5)));
     assert_eq!(daemon.lines("github", 1).len(), 1);
     daemon.expect(200, &github("ping", "d-3", "{\"zen\":\"Keep it logically awesome.\",\"hook_id\":1}"));
 }

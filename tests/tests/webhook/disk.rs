@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::webhook::client::Answer;
 use harness::webhook::lines::Output;
-use harness::webhook::{Daemon, Receiver, event};
+use harness::webhook::{Daemon, Receiver, event, github};
 use harness::{eventually, network, require};
 
 use crate::receiver;
@@ -297,4 +297,37 @@ fn a_spool_at_its_limit_is_answered_503_until_its_lines_are_put_out() {
     // At once, and how often it was in a minute.
     let said = daemon.log().matches("spool_full at application").count();
     assert!((1..=3).contains(&said), "{}", daemon.log());
+    // There is room for that however full it is.
+    let full = |line: &serde_json::Value| line["event"] == "spool_full";
+    assert_eq!(receiver.output().of("custom-webhook").iter().filter(|line| full(line)).count(), said);
+}
+
+#[test]
+fn deliveries_without_a_line_leave_the_spool_too() {
+    let receiver = receiver("");
+    let unlimited = "requests_per_minute = 0\nrequests_per_minute_per_peer = 0\n";
+    let tables = receiver.sources(unlimited).replace("[github]\n", "[github]\ndeny = [\"push\"]\n");
+    receiver.configure("spool_megabytes = 1\n", &tables);
+    let daemon = receiver.start();
+    // What is not wanted is known all the same; of more than there is room for.
+    std::thread::scope(|scope| {
+        for sender in 0..4 {
+            let mut connection = daemon.connect();
+            scope.spawn(move || {
+                for number in 0..7000 {
+                    let name = format!("{sender}-{number}");
+                    let body = format!("{{\"ref\":\"{name}\"}}");
+                    let answered = eventually(PATIENCE, || {
+                        connection.ask(&github("push", &name, &body)).unwrap().status == 200
+                    });
+                    assert!(answered, "{name}: the spool is full for ever");
+                }
+            });
+        }
+    });
+    assert!(eventually(PATIENCE, || daemon.metric("spool_bytes") < Some(500_000.0)), "they never go");
+    assert_eq!(daemon.metric("spool_lines"), Some(0.0));
+    daemon.expect(200, &github("member", "wanted", "{\"action\":\"added\"}"));
+    assert_eq!(daemon.lines("github", 1)[0]["event"], "member");
+    daemon.drained();
 }
