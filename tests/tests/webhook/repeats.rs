@@ -220,7 +220,7 @@ fn a_repeat_is_known_when_the_file_of_the_spool_that_had_it_is_gone() {
 
 #[test]
 fn a_repeat_is_news_when_its_time_is_over() {
-    let receiver = receiver("replay_window = \"4s\"\n");
+    let receiver = receiver("replay_window = \"10s\"\n");
     let daemon = receiver.start();
     daemon.expect(200, &delivery(1));
     std::thread::sleep(Duration::from_secs(2));
@@ -230,7 +230,7 @@ fn a_repeat_is_news_when_its_time_is_over() {
     // The time of the first one counts, not of the last one; also for who starts anew.
     daemon.kill();
     let daemon = receiver.start();
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(9));
     daemon.expect(200, &delivery(1));
     daemon.lines("github", 2);
     daemon.expect(200, &delivery(1));

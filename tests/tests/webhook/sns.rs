@@ -202,7 +202,9 @@ fn a_subscription_is_confirmed_and_what_the_topic_says_is_written() {
         let signing = format!("{HOST} /{CERTIFICATE}.pem");
         let issuer = format!("{ISSUERS} /test.cer");
         let confirmation = format!("{HOST} /?Action=ConfirmSubscription&TopicArn={TOPIC}&Token={TOKEN}");
-        assert_eq!(amazon.asked(), [signing, issuer, confirmation]);
+        // It writes its log after its answer.
+        let all = [signing, issuer, confirmation];
+        assert!(eventually(Duration::from_secs(5), || amazon.asked() == all), "{:?}", amazon.asked());
         let first = amazon.notification();
         daemon.expect(200, &first);
         daemon.expect(200, &first);

@@ -54,7 +54,8 @@ pub(crate) struct Mock {
 impl Mock {
     /// Answers one request after the other with these, then with status 599.
     pub(crate) fn new(replies: Vec<Reply>) -> Mock {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Not where others let go of a port for a server that is just being started.
+        let listener = TcpListener::bind("127.77.0.2:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let all = Arc::clone(&seen);
